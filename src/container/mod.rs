@@ -1,0 +1,1 @@
+//! The record on disk and the verbs on a container.

@@ -1,0 +1,1 @@
+//! From clone3 to execve.

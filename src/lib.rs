@@ -1,0 +1,42 @@
+//! minirun: an OCI container runtime with daemonless networking, in one small static binary.
+//!
+//! Called the way engines call runc it is a pure OCI runtime and touches no network. A person's `minirun run bundle/`
+//! also joins the bridge network `default`, as `docker run` does.
+//!
+//! # The rooms
+//!
+//! | room | what happens there |
+//! |---|---|
+//! | [`cli`] | the command line: clap types, one file per verb, printing; no logic that another verb needs |
+//! | [`container`] | the record on disk, its lock, and the verbs on a container: create, start, exec, kill, delete |
+//! | [`spec`] | config.json: load, validate, the default of `minirun spec`; pure data, no side effects |
+//! | [`init`] | from clone3 to execve: the conversation of parent and child, namespaces, hooks, console, process |
+//! | [`rootfs`] | the root file system behind a descriptor: mounts, devices, pivot_root, masks |
+//! | [`cgroup`] | one enum over cgroup v1 and v2: limits, device rules, freeze, kill, statistics |
+//! | [`security`] | capabilities, rlimits, seccomp (our own compiler) |
+//! | [`net`] | network definitions, addresses, attach, firewall; knows nothing of OCI |
+//! | [`sys`] | thin wrappers over system calls that nix lacks; the only `unsafe` in the crate |
+//! | [`error`], [`log`] | one error type; one place that writes the log |
+//!
+//! Imports run one way: `cli -> {container, net}`, `container -> {spec, init, cgroup, net}`,
+//! `init -> {rootfs, security}`, everything `-> {sys, error, log}`. A test holds the code to these arrows.
+//!
+//! # The way of one container
+//!
+//! `minirun run bundle/`: load and validate config.json; let every room translate its section of the specification into
+//! a plan, before any side effect; write the record that names everything which is about to exist; make the cgroup; one
+//! clone3 with all new namespaces; parent and child talk over one SOCK_SEQPACKET pair ([`init::protocol`]) until the
+//! container is `created`; a start message lets the child execve. A failure anywhere unwinds what was done; a kill
+//! anywhere leaves a record from which `delete --force` undoes everything.
+
+pub mod cgroup;
+pub mod cli;
+pub mod container;
+pub mod error;
+pub mod init;
+pub mod log;
+pub mod net;
+pub mod rootfs;
+pub mod security;
+pub mod spec;
+pub mod sys;

@@ -1,0 +1,1 @@
+//! The root file system as a file descriptor.

@@ -1,0 +1,3 @@
+//! What the process may do: capabilities, rlimits, seccomp.
+
+pub mod seccomp;

@@ -1,0 +1,1 @@
+//! openat2(2) and other calls on descriptors of files.

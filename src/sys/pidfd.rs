@@ -1,0 +1,1 @@
+//! pidfd_open, pidfd_send_signal and setns by pidfd.

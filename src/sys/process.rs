@@ -1,0 +1,1 @@
+//! prctl, prlimit, close_range and other calls on the own process.

@@ -1,0 +1,1 @@
+//! Loading a seccomp filter.

@@ -1,0 +1,1 @@
+//! Messages with descriptors over AF_UNIX sockets.
