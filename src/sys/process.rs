@@ -1,1 +1,84 @@
-//! prctl, prlimit, close_range and other calls on the own process.
+//! Calls on the own process that nix lacks, or that libc would spread over other threads.
+
+use std::ffi::CStr;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+
+use nix::errno::Errno;
+
+/// Marks every descriptor from `first` on close-on-exec.
+///
+/// # Errors
+/// `ENOSYS` before Linux 5.11.
+pub fn close_on_exec_from(first: RawFd) -> nix::Result<()> {
+    // SAFETY: integers only; descriptors stay open until execve, so no owner in this process is affected.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_close_range,
+            first,
+            libc::c_uint::MAX,
+            libc::CLOSE_RANGE_CLOEXEC,
+        )
+    };
+    Errno::result(result).map(drop)
+}
+
+/// Sets real, effective and saved user id of this thread, which is the only one.
+///
+/// # Errors
+/// Those of setresuid(2); `EINVAL` when the user namespace does not map the id.
+pub fn set_user(uid: u32) -> nix::Result<()> {
+    // SAFETY: integers only. The libc function would signal all threads; there is one.
+    Errno::result(unsafe { libc::syscall(libc::SYS_setresuid, uid, uid, uid) }).map(drop)
+}
+
+/// Sets real, effective and saved group id of this thread, which is the only one.
+///
+/// # Errors
+/// Those of setresgid(2).
+pub fn set_group(gid: u32) -> nix::Result<()> {
+    // SAFETY: as in `set_user`.
+    Errno::result(unsafe { libc::syscall(libc::SYS_setresgid, gid, gid, gid) }).map(drop)
+}
+
+/// Sets the supplementary groups of this thread, which is the only one.
+///
+/// # Errors
+/// Those of setgroups(2).
+pub fn set_groups(groups: &[u32]) -> nix::Result<()> {
+    // SAFETY: pointer and length describe the slice.
+    Errno::result(unsafe { libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) }).map(drop)
+}
+
+/// Joins a new session keyring called `name` and lets its possessor search it (keyctl(2)).
+///
+/// # Errors
+/// `ENOSYS` on kernels without keyrings, `EDQUOT` when the user has too many.
+pub fn join_session_keyring(name: &CStr) -> nix::Result<()> {
+    const POSSESSOR_SEARCH: u32 = 0x0800_0000;
+    const USER_SEARCH: u32 = 0x0008_0000;
+    const POSSESSOR_ALL: u32 = 0x3f00_0000;
+    const USER_VIEW_READ: u32 = 0x0003_0000;
+    // SAFETY: the name is a C string that lives through the call.
+    let key = unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_JOIN_SESSION_KEYRING, name.as_ptr()) };
+    let key = Errno::result(key)?;
+    let permissions = POSSESSOR_ALL | POSSESSOR_SEARCH | USER_VIEW_READ | USER_SEARCH;
+    // SAFETY: integers only.
+    Errno::result(unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_SETPERM, key, permissions) })
+        .map(drop)
+}
+
+/// Sets the default action of SIGPIPE, which Rust's start-up code ignores and execve would hand on.
+pub fn default_sigpipe() {
+    // SAFETY: SIG_DFL installs no handler.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+}
+
+/// The type of a namespace file as its `CLONE_NEW*` flag (ioctl_ns(2), `NS_GET_NSTYPE`).
+///
+/// # Errors
+/// `ENOTTY` when the descriptor is no namespace.
+pub fn namespace_type(namespace: BorrowedFd<'_>) -> nix::Result<libc::c_int> {
+    const NS_GET_NSTYPE: libc::Ioctl = 0xb703;
+    // SAFETY: this request takes no argument.
+    Errno::result(unsafe { libc::ioctl(namespace.as_raw_fd(), NS_GET_NSTYPE) })
+}

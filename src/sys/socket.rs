@@ -1,1 +1,106 @@
 //! Messages with descriptors over AF_UNIX sockets.
+
+use std::io::{IoSlice, IoSliceMut};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use nix::cmsg_space;
+use nix::errno::Errno;
+use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
+
+/// Sends one message, with a descriptor when one is given. A peer that is gone is `EPIPE`, never a signal.
+///
+/// # Errors
+/// Those of sendmsg(2), `EINTR` aside.
+pub fn send(socket: BorrowedFd<'_>, data: &[u8], fd: Option<BorrowedFd<'_>>) -> nix::Result<()> {
+    let raw: Vec<RawFd> = fd.iter().map(AsRawFd::as_raw_fd).collect();
+    let rights = [ControlMessage::ScmRights(&raw)];
+    let control = if raw.is_empty() { &[][..] } else { &rights[..] };
+    loop {
+        match sendmsg::<()>(
+            socket.as_raw_fd(),
+            &[IoSlice::new(data)],
+            control,
+            MsgFlags::MSG_NOSIGNAL,
+            None,
+        ) {
+            Err(Errno::EINTR) => {}
+            result => return result.map(drop),
+        }
+    }
+}
+
+/// Receives one message into `buffer`: its length (0 at end of file) and the descriptor that came along, close-on-exec.
+///
+/// # Errors
+/// Those of recvmsg(2), `EINTR` aside; `EMSGSIZE` when the message did not fit.
+pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> nix::Result<(usize, Option<OwnedFd>)> {
+    let mut control = cmsg_space!(RawFd);
+    let mut slices = [IoSliceMut::new(buffer)];
+    let message = loop {
+        match recvmsg::<()>(
+            socket.as_raw_fd(),
+            &mut slices,
+            Some(&mut control),
+            MsgFlags::MSG_CMSG_CLOEXEC,
+        ) {
+            Err(Errno::EINTR) => {}
+            result => break result?,
+        }
+    };
+    let mut received = None;
+    for part in message.cmsgs()? {
+        if let ControlMessageOwned::ScmRights(fds) = part {
+            for fd in fds {
+                // SAFETY: the kernel installed this descriptor for us in this call; nothing else owns it.
+                received = Some(unsafe { OwnedFd::from_raw_fd(fd) });
+            }
+        }
+    }
+    if message.flags.contains(MsgFlags::MSG_TRUNC) {
+        return Err(Errno::EMSGSIZE);
+    }
+    Ok((message.bytes, received))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::fd::AsFd;
+
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+    use nix::unistd::{pipe, read};
+
+    use super::*;
+
+    #[test]
+    fn a_descriptor_travels_with_its_message() {
+        let (left, right) = socketpair(
+            AddressFamily::Unix,
+            SockType::SeqPacket,
+            None,
+            SockFlag::SOCK_CLOEXEC,
+        )
+        .unwrap();
+        let (reader, writer) = pipe().unwrap();
+        send(left.as_fd(), b"here", Some(writer.as_fd())).unwrap();
+        drop(writer);
+        let mut buffer = [0; 16];
+        let (length, fd) = receive(right.as_fd(), &mut buffer).unwrap();
+        assert_eq!(&buffer[..length], b"here");
+        std::fs::File::from(fd.unwrap()).write_all(b"x").unwrap();
+        assert_eq!(read(&reader, &mut buffer).unwrap(), 1);
+    }
+
+    #[test]
+    fn a_message_that_does_not_fit_is_an_error() {
+        let (left, right) = socketpair(
+            AddressFamily::Unix,
+            SockType::SeqPacket,
+            None,
+            SockFlag::SOCK_CLOEXEC,
+        )
+        .unwrap();
+        send(left.as_fd(), b"too long", None).unwrap();
+        assert_eq!(receive(right.as_fd(), &mut [0; 4]).unwrap_err(), Errno::EMSGSIZE);
+    }
+}
