@@ -1,0 +1,213 @@
+//! The features document (features.md): what this binary can do, whatever the host can.
+//!
+//! What the specification side knows stands here; what another room knows is handed in by the caller from that room's
+//! own tables, so that the document cannot claim more than the code does.
+
+use std::collections::HashMap;
+
+use oci_spec::runtime::{
+    Apparmor, Arch, Cgroup, Features, IDMap, IntelRdt, LinuxFeature, LinuxNamespaceType, LinuxSeccompAction,
+    MemoryPolicy, MountExtensions, NetDevices, Seccomp, Selinux,
+};
+use serde::Serialize;
+use serde_json::ser::{PrettyFormatter, Serializer};
+
+use super::OCI_VERSION;
+
+/// The oldest version of the specification that `ociVersion` may name.
+const OLDEST_VERSION: &str = "1.0.0";
+
+/// The six kinds of hooks, in the order in which they run.
+const HOOKS: [&str; 6] = [
+    "prestart",
+    "createRuntime",
+    "createContainer",
+    "startContainer",
+    "poststart",
+    "poststop",
+];
+
+const NAMESPACES: [LinuxNamespaceType; 8] = [
+    LinuxNamespaceType::Cgroup,
+    LinuxNamespaceType::Ipc,
+    LinuxNamespaceType::Mount,
+    LinuxNamespaceType::Network,
+    LinuxNamespaceType::Pid,
+    LinuxNamespaceType::Time,
+    LinuxNamespaceType::User,
+    LinuxNamespaceType::Uts,
+];
+
+/// What the other rooms can do. Lists are printed in the order given.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    /// Options of `mounts[].options` that are not passed on to the file system.
+    pub mount_options: &'a [&'a str],
+    /// Names of capabilities: `CAP_CHOWN`.
+    pub capabilities: &'a [&'a str],
+    /// Actions that the seccomp compiler takes.
+    pub seccomp_actions: &'a [LinuxSeccompAction],
+    /// Operators of `args` that it takes: `SCMP_CMP_NE`.
+    pub seccomp_operators: &'a [&'a str],
+    /// Architectures for which it has tables of system calls.
+    pub seccomp_archs: &'a [Arch],
+    /// Flags that it understands: `SECCOMP_FILTER_FLAG_LOG`.
+    pub seccomp_flags: &'a [&'a str],
+    /// Whether the `rdma` controller's limits are applied.
+    pub cgroup_rdma: bool,
+    /// Annotations of config.json that change what the runtime does; a trailing dot stands for a prefix.
+    pub unsafe_annotations: &'a [&'a str],
+}
+
+impl Known<'_> {
+    /// The document, as JSON indented by four.
+    pub fn document(&self) -> String {
+        let features = self.features();
+        let mut json = Vec::new();
+        let mut serializer = Serializer::with_formatter(&mut json, PrettyFormatter::with_indent(b"    "));
+        // Strings, booleans and lists into memory: neither the document nor the writer can refuse.
+        let _ = features.serialize(&mut serializer);
+        String::from_utf8(json).unwrap_or_default()
+    }
+
+    fn features(&self) -> Features {
+        let mut features = Features::default();
+        features
+            .set_oci_version_min(OLDEST_VERSION.to_owned())
+            .set_oci_version_max(OCI_VERSION.to_owned())
+            .set_hooks(Some(owned(&HOOKS)))
+            .set_mount_options(Some(owned(self.mount_options)))
+            .set_linux(Some(self.linux()))
+            .set_annotations(Some(HashMap::from([(
+                "io.minirun.version".to_owned(),
+                env!("CARGO_PKG_VERSION").to_owned(),
+            )])))
+            .set_potentially_unsafe_config_annotations(Some(owned(self.unsafe_annotations)));
+        features
+    }
+
+    fn linux(&self) -> LinuxFeature {
+        let mut linux = LinuxFeature::default();
+        linux
+            .set_namespaces(Some(NAMESPACES.to_vec()))
+            .set_capabilities(Some(owned(self.capabilities)))
+            .set_cgroup(Some(self.cgroup()))
+            .set_seccomp(Some(self.seccomp()))
+            .set_apparmor(Some(Apparmor::default().set_enabled(Some(false)).clone()))
+            .set_selinux(Some(Selinux::default().set_enabled(Some(false)).clone()))
+            .set_intel_rdt(Some(IntelRdt::default().set_enabled(Some(false)).clone()))
+            .set_memory_policy(Some(no_memory_policy()))
+            .set_mount_extensions(Some(no_id_mapped_mounts()))
+            .set_net_devices(Some(NetDevices::default().set_enabled(Some(false)).clone()));
+        linux
+    }
+
+    fn cgroup(&self) -> Cgroup {
+        let mut cgroup = Cgroup::default();
+        cgroup
+            .set_v1(Some(true))
+            .set_v2(Some(true))
+            .set_systemd(Some(false))
+            .set_systemd_user(Some(false))
+            .set_rdma(Some(self.cgroup_rdma));
+        cgroup
+    }
+
+    fn seccomp(&self) -> Seccomp {
+        let mut seccomp = Seccomp::default();
+        seccomp
+            .set_enabled(Some(true))
+            .set_actions(Some(self.seccomp_actions.to_vec()))
+            .set_operators(Some(owned(self.seccomp_operators)))
+            .set_archs(Some(self.seccomp_archs.to_vec()))
+            .set_known_flags(Some(owned(self.seccomp_flags)))
+            .set_supported_flags(Some(owned(self.seccomp_flags)));
+        seccomp
+    }
+}
+
+fn no_memory_policy() -> MemoryPolicy {
+    let mut policy = MemoryPolicy::default();
+    policy.set_modes(Some(Vec::new())).set_flags(Some(Vec::new()));
+    policy
+}
+
+fn no_id_mapped_mounts() -> MountExtensions {
+    let idmap = IDMap::default().set_enabled(Some(false)).clone();
+    MountExtensions::default().set_idmap(Some(idmap)).clone()
+}
+
+fn owned(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const KNOWN: Known = Known {
+        mount_options: &["bind", "ro"],
+        capabilities: &["CAP_CHOWN"],
+        seccomp_actions: &[LinuxSeccompAction::ScmpActAllow],
+        seccomp_operators: &["SCMP_CMP_NE"],
+        seccomp_archs: &[Arch::ScmpArchX86_64],
+        seccomp_flags: &["SECCOMP_FILTER_FLAG_LOG"],
+        cgroup_rdma: true,
+        unsafe_annotations: &["minirun."],
+    };
+
+    #[test]
+    fn the_document_says_what_the_rooms_say() {
+        let document: Value = serde_json::from_str(&KNOWN.document()).unwrap();
+        assert_eq!(
+            document,
+            json!({
+                "ociVersionMin": "1.0.0",
+                "ociVersionMax": "1.3.0",
+                "hooks": ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"],
+                "mountOptions": ["bind", "ro"],
+                "linux": {
+                    "namespaces": ["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"],
+                    "capabilities": ["CAP_CHOWN"],
+                    "cgroup": {"v1": true, "v2": true, "systemd": false, "systemdUser": false, "rdma": true},
+                    "seccomp": {
+                        "enabled": true,
+                        "actions": ["SCMP_ACT_ALLOW"],
+                        "operators": ["SCMP_CMP_NE"],
+                        "archs": ["SCMP_ARCH_X86_64"],
+                        "knownFlags": ["SECCOMP_FILTER_FLAG_LOG"],
+                        "supportedFlags": ["SECCOMP_FILTER_FLAG_LOG"]
+                    },
+                    "apparmor": {"enabled": false},
+                    "selinux": {"enabled": false},
+                    "intelRdt": {"enabled": false},
+                    "memoryPolicy": {"modes": [], "flags": []},
+                    "mountExtensions": {"idmap": {"enabled": false}},
+                    "netDevices": {"enabled": false}
+                },
+                "annotations": {"io.minirun.version": env!("CARGO_PKG_VERSION")},
+                "potentiallyUnsafeConfigAnnotations": ["minirun."]
+            })
+        );
+    }
+
+    #[test]
+    fn the_document_is_indented_by_four() {
+        assert!(
+            KNOWN
+                .document()
+                .starts_with("{\n    \"ociVersionMin\": \"1.0.0\",\n")
+        );
+    }
+
+    /// Every namespace that the features name is one that config.json may ask for, and the other way round.
+    #[test]
+    fn the_namespaces_are_those_of_config_json() {
+        for typ in NAMESPACES {
+            let word = super::super::validate::name(typ);
+            assert_eq!(serde_json::to_value(typ).unwrap(), word);
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Reading config.json, its snapshot in a container's record, and the process document of `exec --process`.
+
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use nix::libc::{O_NOCTTY, O_NONBLOCK};
+use oci_spec::runtime::{Process, Spec};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::json::{self, Document};
+use super::shape;
+use crate::error::{Error, Kind, OsContext, Result};
+
+/// The name of the configuration in a bundle.
+pub const CONFIG: &str = "config.json";
+
+/// The largest document that is read. The largest known real one, Docker's with its seccomp profile, has 20 KiB.
+pub const MAX_BYTES: u64 = 16 << 20;
+
+/// A configuration whose every property has the right type; not validated yet.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What it says.
+    pub spec: Spec,
+    /// The file as it was read, for the snapshot in the container's record.
+    pub raw: Vec<u8>,
+    /// What was ignored, for the log.
+    pub warnings: Vec<String>,
+}
+
+/// Reads `config.json` of the bundle.
+///
+/// # Errors
+/// When it is missing, not a regular file, larger than [`MAX_BYTES`], not JSON, or has a property of the wrong type: the
+/// text says file, line, column and property, and what was expected there.
+pub fn load(bundle: &Path) -> Result<Loaded> {
+    let path = bundle.join(CONFIG);
+    let raw = read_file(&path)?;
+    parse(&path, raw)
+}
+
+/// The configuration in `raw`; `origin` is the file it came from, for error texts.
+///
+/// # Errors
+/// As for [`load`].
+pub fn parse(origin: &Path, raw: Vec<u8>) -> Result<Loaded> {
+    let mut document = json::parse(origin.display(), "", &shape::CONFIG, &raw)?;
+    if let Some(process) = document.value.get_mut("process") {
+        add_default_user(process);
+    }
+    let (spec, warnings) = typed(origin, document)?;
+    Ok(Loaded { spec, raw, warnings })
+}
+
+/// Reads the document of `exec --process FILE`, `-` for standard input: the process and what was ignored in it.
+///
+/// # Errors
+/// As for [`load`].
+pub fn load_process(path: &Path) -> Result<(Process, Vec<String>)> {
+    let raw = if path == Path::new("-") {
+        read_capped(std::io::stdin().lock(), Path::new("standard input"))?
+    } else {
+        read_file(path)?
+    };
+    parse_process(path, &raw)
+}
+
+fn parse_process(origin: &Path, raw: &[u8]) -> Result<(Process, Vec<String>)> {
+    let mut document = json::parse(origin.display(), "process", &shape::PROCESS, raw)?;
+    add_default_user(&mut document.value);
+    typed(origin, document)
+}
+
+/// A process without `user` runs as root with root's group, as in every engine; oci-spec insists on the property.
+fn add_default_user(process: &mut Value) {
+    if let Value::Object(process) = process {
+        process
+            .entry("user")
+            .or_insert_with(|| Value::Object(serde_json::Map::new()));
+    }
+}
+
+fn typed<T: for<'de> Deserialize<'de>>(origin: &Path, document: Document) -> Result<(T, Vec<String>)> {
+    let Document {
+        value,
+        unknown_capabilities,
+    } = document;
+    let value = T::deserialize(value).map_err(|error| Error::invalid(origin.display(), error))?;
+    let mut warnings = Vec::new();
+    if !unknown_capabilities.is_empty() {
+        let names: Vec<String> = unknown_capabilities.into_iter().collect();
+        warnings.push(format!(
+            "ignoring unknown or unavailable capabilities: {}",
+            names.join(", ")
+        ));
+    }
+    Ok((value, warnings))
+}
+
+/// The contents of a regular file. A FIFO or a device would let the caller hang us, so it is refused; O_NONBLOCK keeps
+/// the open itself from waiting for a FIFO's writer.
+fn read_file(path: &Path) -> Result<Vec<u8>> {
+    let shown = path.display();
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(O_NONBLOCK | O_NOCTTY)
+        .open(path);
+    let file: File = match file {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            // Not the system's words: engines take "no such file or directory" for a missing program in the container.
+            let missing = format!("JSON specification file {shown} not found");
+            return Err(Error::new(Kind::NotFound, missing));
+        }
+        other => other.os("open", shown)?,
+    };
+    let metadata = file.metadata().os("stat", path.display())?;
+    if !metadata.is_file() {
+        return Err(Error::invalid(path.display(), "not a regular file"));
+    }
+    read_capped(file, path)
+}
+
+fn read_capped(input: impl Read, origin: &Path) -> Result<Vec<u8>> {
+    let mut raw = Vec::new();
+    input
+        .take(MAX_BYTES + 1)
+        .read_to_end(&mut raw)
+        .os("read", origin.display())?;
+    if raw.len() as u64 > MAX_BYTES {
+        return Err(Error::invalid(
+            origin.display(),
+            format_args!("larger than {} MiB", MAX_BYTES >> 20),
+        ));
+    }
+    Ok(raw)
+}
+
+#[cfg(test)]
+mod tests;
