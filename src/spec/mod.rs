@@ -27,5 +27,7 @@ pub mod sysctl;
 pub mod user;
 pub mod validate;
 
+pub use self::validate::validate;
+
 /// The newest version of the runtime specification whose properties minirun knows.
 pub const OCI_VERSION: &str = "1.3.0";

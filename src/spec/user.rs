@@ -149,10 +149,16 @@ fn unknown(what: &str, who: &Who, file: &str) -> Error {
 }
 
 /// The home directory of `uid` in the text of /etc/passwd, when it is an absolute path.
-pub fn home(passwd: &[u8], uid: u32) -> Option<&str> {
-    let user = users(passwd).find(|user| user.uid == uid)?;
+pub fn home(passwd: impl AsRef<[u8]>, uid: u32) -> Option<String> {
+    let user = users(passwd.as_ref()).find(|user| user.uid == uid)?;
     let home = std::str::from_utf8(user.home).ok()?;
-    (home.starts_with('/') && !home.contains('\0')).then_some(home)
+    (home.starts_with('/') && !home.contains('\0')).then(|| home.to_owned())
+}
+
+/// The name of `uid` in the text of /etc/passwd.
+pub fn name(passwd: impl AsRef<[u8]>, uid: u32) -> Option<String> {
+    let user = users(passwd.as_ref()).find(|user| user.uid == uid)?;
+    std::str::from_utf8(user.name).ok().map(str::to_owned)
 }
 
 /// A line of /etc/passwd: `name:password:uid:gid:comment:home:shell`, of which the last three may be missing.
@@ -347,10 +353,17 @@ mod tests {
             (8, None),
             (9999, None),
         ] {
-            assert_eq!(home(PASSWD, uid), expected, "{uid}");
+            assert_eq!(home(PASSWD, uid).as_deref(), expected, "{uid}");
         }
         assert_eq!(home(b"a:x:1:1::/h\xff:/bin/sh", 1), None);
         assert_eq!(home(b"a:x:1:1::/h\0:/bin/sh", 1), None);
+    }
+
+    #[test]
+    fn a_users_name_is_that_of_its_first_line() {
+        assert_eq!(name(PASSWD, 0).as_deref(), Some("root"));
+        assert_eq!(name(PASSWD, 1000).as_deref(), Some("app"));
+        assert_eq!(name(PASSWD, 9999), None);
     }
 
     #[test]
@@ -358,13 +371,13 @@ mod tests {
         let mut passwd = b"a:x:1:1::/long".to_vec();
         passwd.resize(MAX_LINE + 1, b'x');
         passwd.extend_from_slice(b"\nb:x:1:1::/home/b:/bin/sh");
-        assert_eq!(home(&passwd, 1), Some("/home/b"));
+        assert_eq!(home(&passwd, 1).as_deref(), Some("/home/b"));
     }
 
     proptest! {
         #[test]
         fn no_files_make_lookups_panic(passwd: Vec<u8>, group: Vec<u8>, uid: u32) {
-            let _ = home(&passwd, uid);
+            let _ = (home(&passwd, uid), name(&passwd, uid));
             let _ = arg("app:wheel").resolve(&passwd, &group);
             let _ = arg("app").resolve(&passwd, &group);
         }

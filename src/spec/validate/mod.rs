@@ -1,12 +1,13 @@
 //! The rules of config.json that the types of its properties cannot say, and the properties that are not supported yet.
 //!
 //! Pure: what depends on the host (does the path exist, is the file of that type) is found when it is used. What one room
-//! acts on alone is checked in that room's plan: mount options and device nodes in `rootfs`, limits and `cgroupsPath` in
-//! `cgroup`, capabilities, rlimits and seccomp rules in `security`. Strings have no NUL bytes: `load` has seen to that.
+//! acts on alone is checked in that room's plan: mount options, device nodes, masked paths and `rootfsPropagation` in
+//! `rootfs`, limits and `cgroupsPath` in `cgroup`, capabilities, rlimits and seccomp rules in `security`. Strings have no
+//! NUL bytes: `load` has seen to that.
 
-mod linux;
 mod namespaces;
 mod process;
+mod unsupported;
 
 #[cfg(test)]
 mod tests;
@@ -39,7 +40,7 @@ pub fn validate(spec: &Spec) -> Result<Vec<String>> {
     }
     hooks(spec)?;
     annotations(spec)?;
-    linux::check(spec, &namespaces)?;
+    spec.linux().as_ref().map_or(Ok(()), unsupported::linux)?;
     sysctl::plan(spec)?;
     Ok(mount_warnings(spec))
 }

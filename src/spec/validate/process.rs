@@ -2,12 +2,12 @@
 
 use oci_spec::runtime::{Process, User};
 
-use super::not_absolute;
+use super::{not_absolute, unsupported};
 use crate::error::{Error, Result};
 use crate::spec::user::MAX_ID;
 
 pub(super) fn check(process: &Process) -> Result<()> {
-    unsupported(process)?;
+    unsupported::process(process)?;
     if process.args().as_ref().is_none_or(Vec::is_empty) {
         return Err(Error::invalid("process.args", "must have at least one element"));
     }
@@ -80,39 +80,4 @@ fn console_size(process: &Process) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn unsupported(process: &Process) -> Result<()> {
-    let given = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
-    let fields = [
-        (
-            given(process.apparmor_profile()),
-            "apparmorProfile",
-            "this version cannot confine a process with AppArmor",
-        ),
-        (
-            given(process.selinux_label()),
-            "selinuxLabel",
-            "this version cannot confine a process with SELinux",
-        ),
-        (
-            process.scheduler().is_some(),
-            "scheduler",
-            "this version cannot set a scheduling policy",
-        ),
-        (
-            process.io_priority().is_some(),
-            "ioPriority",
-            "this version cannot set an I/O priority",
-        ),
-        (
-            process.exec_cpu_affinity().is_some(),
-            "execCPUAffinity",
-            "this version cannot pin exec'd processes to CPUs",
-        ),
-    ];
-    match fields.into_iter().find(|(given, ..)| *given) {
-        Some((_, field, why)) => Err(Error::unsupported(format_args!("process.{field}"), why)),
-        None => Ok(()),
-    }
 }
