@@ -5,7 +5,7 @@
 //! | [`load`] | reads config.json or process.json safely: size cap, position and path of what is wrong |
 //! | `json` | the guided parser under `load`: JSON checked against a [`shape`](self) while it is read |
 //! | `shape` | the shapes of the documents: every property of the specification, its type and its allowed values |
-//! | [`validate`] | the rules that types cannot say: ranges, what needs which namespace, what is not supported yet |
+//! | [`mod@validate`] | the rules that types cannot say: ranges, what needs which namespace, what is not supported yet |
 //! | [`sysctl`] | `linux.sysctl`: the names, the namespaces they belong to, their paths below /proc/sys |
 //! | [`id`] | the container id |
 //! | [`user`] | `--user`, and lookups in the text of /etc/passwd and /etc/group |
