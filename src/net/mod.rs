@@ -1,1 +1,223 @@
-//! Networks without a daemon.
+//! Networks without a daemon: bridges, addresses, attachment, masquerading.
+//!
+//! This room takes a network namespace and gives back a record; it knows nothing of OCI. Its state is files:
+//!
+//! - `/var/lib/minirun/net/<name>.json`: a network's [`Definition`]; the one of `default` is written on first use;
+//! - `/run/minirun/net/<name>/`: lock, leases (`leases/<address>` and `containers/<id>` are names of the same file) and
+//!   the history of freed addresses;
+//! - `/run/minirun/net/.lock`: for what networks share: subnets, the firewall table, the host's switches.
+//!
+//! A network's lock is always taken before the shared one. A network is *in use* while a container's link stands on this
+//! host; the first [`attach`] makes its bridge and firewall elements, the last [`detach`] takes them away.
+//!
+//! Every step of attach can be repeated and leaves, when it is killed, what `detach` finds from the container's id and
+//! the networks' names alone. docs/networking.md shows each step with the command that would do the same.
+
+mod bridge;
+mod definition;
+mod endpoint;
+mod file;
+mod files;
+mod firewall;
+mod lease;
+mod link;
+mod membership;
+mod namespace;
+mod netlink;
+mod nftables;
+mod subnet;
+mod sysctl;
+#[cfg(test)]
+mod tests;
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::BorrowedFd;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::definition::{DEFAULT, Definition, Dirs, Driver};
+pub use self::endpoint::{Endpoint, Mac};
+pub use self::files::{hostname, hosts, resolv_conf};
+pub use self::namespace::NamespaceId;
+pub use self::subnet::Subnet;
+
+use self::lease::{Leases, Links as _, Liveness};
+use self::link::Host;
+use self::membership::{Joining, leave, report, taken_by_others, undo};
+use crate::error::{Error, Kind, Result};
+
+/// A container's networks, in the order in which it asked for them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Attachment {
+    /// One entry per network; the first has the default route.
+    pub networks: Vec<Attached>,
+}
+
+/// A container on one network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Attached {
+    /// The network's name.
+    pub network: String,
+    /// The interface in the container: `eth0`, `eth1`, ...
+    pub interface: String,
+    /// Its other end on the host. It goes with the container's network namespace, a moment after the last process.
+    pub host_interface: String,
+    /// The container's address.
+    pub address: Ipv4Addr,
+    /// Bits of the subnet's prefix.
+    pub prefix: u8,
+    /// The bridge's address, next hop of the default route.
+    pub gateway: Ipv4Addr,
+    /// The container's Ethernet address.
+    pub mac: Mac,
+    /// What others on the network may call the container: its id, host name and aliases.
+    pub names: Vec<String>,
+    /// Published ports.
+    pub ports: Vec<Port>,
+}
+
+/// A published port.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Port {
+    /// The host's address that it is published on; all of them otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<IpAddr>,
+    /// The port on the host.
+    pub host: u16,
+    /// The port in the container.
+    pub container: u16,
+    /// `tcp`, `udp` or `sctp`.
+    pub protocol: String,
+}
+
+/// Says before any side effect whether [`attach`] would refuse these endpoints: networks that do not exist (with a
+/// suggestion), named twice, addresses that are outside, reserved or taken (by whom).
+///
+/// # Errors
+/// NotFound, InvalidConfig or Exists, for the first endpoint that is wrong.
+pub fn check(dirs: &Dirs, endpoints: &[Endpoint]) -> Result<()> {
+    for (index, endpoint) in endpoints.iter().enumerate() {
+        let name = &endpoint.network;
+        if endpoints
+            .iter()
+            .take(index)
+            .any(|earlier| earlier.network == *name)
+        {
+            return Err(Error::invalid(format_args!("network {name}"), "asked for twice"));
+        }
+        let definition = match Definition::load(dirs, name)? {
+            Some(definition) => definition,
+            None if name != DEFAULT => return Err(definition::unknown(dirs, name)),
+            // It will be chosen on first use; only somebody who wants an address needs to know it now.
+            None if endpoint.ip.is_none() => continue,
+            None => Definition::default_network(&taken_by_others(dirs, name)?)?,
+        };
+        if let Some(address) = endpoint.ip {
+            definition
+                .ipv4
+                .check_address(address)
+                .map_err(|why| Error::invalid(format_args!("network {name}"), why))?;
+            let leases = Leases::new(name, dirs.network(name));
+            if let Some(owner) = leases.holder(address)?
+                && Host::open()?.liveness(&owner)? != Liveness::Gone
+            {
+                return Err(leases.taken(address, &owner));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Connects the namespace `netns` of a container to all these networks, or to none.
+///
+/// `container` is the id under which [`detach`] finds everything again; write it and the networks' names down before
+/// calling. The process should have one thread: it visits the namespace.
+///
+/// # Errors
+/// What [`check`] says, an exhausted range, an overlapping subnet, or what the kernel or `nft` refused; what had been
+/// done is undone.
+pub fn attach(
+    dirs: &Dirs,
+    container: &str,
+    hostname: &str,
+    netns: BorrowedFd<'_>,
+    endpoints: &[Endpoint],
+) -> Result<Attachment> {
+    check_container_id(container)?;
+    check(dirs, endpoints)?;
+    let mut host = Host::open()?;
+    if NamespaceId::of(netns)? == host.netns_id {
+        return Err(Error::new(
+            Kind::WrongState,
+            format_args!("container {container} has the host's network namespace: nothing to attach"),
+        ));
+    }
+    let mut attachment = Attachment::default();
+    for (index, endpoint) in endpoints.iter().enumerate() {
+        let attached = Joining {
+            dirs,
+            container,
+            hostname,
+            netns,
+            endpoint,
+            index,
+        }
+        .join(&mut host);
+        match attached {
+            Ok(attached) => attachment.networks.push(attached),
+            Err(error) => {
+                for earlier in attachment.networks.iter().rev() {
+                    report(undo(
+                        dirs,
+                        &mut host,
+                        container,
+                        &earlier.network,
+                        &earlier.host_interface,
+                    ));
+                }
+                return Err(error);
+            }
+        }
+    }
+    Ok(attachment)
+}
+
+/// Gives back what the container has on these networks; works when its namespace is gone, when it has nothing there
+/// (any more), and again. The last container of a network takes bridge and firewall rules along.
+///
+/// The container's links are left to the kernel, which removes them with the namespace, a moment after its last process:
+/// deleting one here would take 25 ms. Their addresses are not given to others before they are gone.
+///
+/// # Errors
+/// Everything that could not be given back, in one error. Call again.
+pub fn detach(dirs: &Dirs, container: &str, networks: &[String]) -> Result<()> {
+    check_container_id(container)?;
+    let mut host = Host::open()?;
+    let failures: Vec<Error> = networks
+        .iter()
+        .filter_map(|network| leave(dirs, &mut host, container, network).err())
+        .collect();
+    match <[Error; 1]>::try_from(failures) {
+        Ok([error]) => Err(error),
+        Err(failures) if failures.is_empty() => Ok(()),
+        Err(failures) => {
+            let texts: Vec<_> = failures.iter().map(ToString::to_string).collect();
+            Err(Error::new(Kind::Os, texts.join("; ")))
+        }
+    }
+}
+
+/// Ids become names of files here; their full rule is the container room's.
+fn check_container_id(id: &str) -> Result<()> {
+    let fine = (1..=255).contains(&id.len()) && id != "." && id != ".." && !id.contains(['/', '\0']);
+    match fine {
+        true => Ok(()),
+        false => Err(Error::invalid(
+            "container id",
+            format_args!("{id:?} cannot be the name of a file"),
+        )),
+    }
+}

@@ -1,0 +1,113 @@
+//! Files that are complete or absent, never half written; and the locks.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::{Error, Kind, OsContext, Result};
+
+/// A lock that is held until it is dropped or its holder dies (flock(2)).
+pub(super) type Lock = Flock<File>;
+
+/// Waits for the lock of this file, made when it is missing.
+pub(super) fn lock(path: &Path) -> Result<Lock> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+        .os("open lock", path.display())?;
+    loop {
+        match Flock::lock(file, FlockArg::LockExclusive) {
+            Ok(lock) => return Ok(lock),
+            Err((again, Errno::EINTR)) => file = again,
+            Err((_, errno)) => return Err(Error::os("lock", path.display(), errno)),
+        }
+    }
+}
+
+/// Makes a directory and its parents, for root alone.
+pub(super) fn directory(path: &Path) -> Result<()> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .os("make directory", path.display())
+}
+
+/// Whether a replaced file must survive a power failure.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Durability {
+    /// State of this boot, on a tmpfs.
+    UntilReboot,
+    /// Written through to the disk, the name too.
+    Durable,
+}
+
+/// Puts `value` as JSON in place of the file, by a temporary name and rename. The caller holds a lock that keeps other
+/// writers out.
+pub(super) fn replace(path: &Path, value: &impl Serialize, durability: Durability) -> Result<()> {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".new");
+    let temporary = Path::new(&temporary);
+    let file = create(temporary, value)?;
+    if durability == Durability::Durable {
+        file.sync_all().os("sync", temporary.display())?;
+    }
+    fs::rename(temporary, path).os("rename into place", path.display())?;
+    if durability == Durability::Durable
+        && let Some(parent) = path.parent()
+    {
+        File::open(parent)
+            .and_then(|directory| directory.sync_all())
+            .os("sync directory", parent.display())?;
+    }
+    Ok(())
+}
+
+/// Writes `value` as JSON to a new file at this path. What stood there is unlinked first, not overwritten: a killed
+/// predecessor may have linked it into place under another name.
+pub(super) fn create(path: &Path, value: &impl Serialize) -> Result<File> {
+    remove(path)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .os("create", path.display())?;
+    let mut json = serde_json::to_vec_pretty(value)
+        .map_err(|error| Error::new(Kind::Os, format_args!("encode {}: {error}", path.display())))?;
+    json.push(b'\n');
+    let written = file.write_all(&json).os("write", path.display());
+    if written.is_err() {
+        // The disk is full: leave nothing; the error to report is the write's.
+        let _ = fs::remove_file(path);
+    }
+    written.map(|()| file)
+}
+
+/// The JSON value in a file; `None` when there is no such file.
+pub(super) fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
+    let bytes = match fs::read(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        result => result.os("read", path.display())?,
+    };
+    serde_json::from_slice(&bytes)
+        .map(Some)
+        .map_err(|error| Error::invalid(path.display(), error))
+}
+
+/// Removes a file that may be gone already; says whether it was there.
+pub(super) fn remove(path: &Path) -> Result<bool> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        result => result.os("remove", path.display()).map(|()| true),
+    }
+}

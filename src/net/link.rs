@@ -1,0 +1,256 @@
+//! Links of one container: a veth pair into the bridge, encoded by hand-picked messages in two sends.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::{AsRawFd as _, BorrowedFd};
+
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, Parseable as _};
+use netlink_packet_route::AddressFamily;
+use netlink_packet_route::address::{AddressAttribute, AddressMessage};
+use netlink_packet_route::link::{
+    InfoData, InfoKind, InfoVeth, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage,
+};
+use netlink_packet_route::route::{
+    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
+};
+use netlink_sys::protocols::NETLINK_ROUTE;
+
+use super::lease::{Lease, Links, Liveness};
+use super::namespace::{self, NamespaceId};
+use super::netlink::{Netlink, Request, absent};
+use super::subnet::Subnet;
+use super::sysctl;
+use crate::error::{Error, Kind, Result};
+
+/// The loopback interface of every namespace (LOOPBACK_IFINDEX).
+const LOOPBACK: u32 = 1;
+
+/// What is known about an interface.
+pub(super) struct Link {
+    pub(super) index: u32,
+    /// The other end of a veth pair, in its own namespace.
+    peer: Option<u32>,
+    pub(super) up: bool,
+    pub(super) is_bridge: bool,
+}
+
+/// The host's side of things: its links, seen through one socket.
+pub(super) struct Host {
+    netlink: Netlink,
+    pub(super) netns: std::fs::File,
+    pub(super) netns_id: NamespaceId,
+    pub(super) boot_id: String,
+}
+
+impl Host {
+    /// The calling thread's network namespace is the host's.
+    pub(super) fn open() -> Result<Self> {
+        let netns = namespace::current()?;
+        Ok(Self {
+            netlink: Netlink::open(NETLINK_ROUTE)?,
+            netns_id: NamespaceId::of(&netns)?,
+            netns,
+            boot_id: boot_id()?,
+        })
+    }
+
+    /// The interface of this name, if there is one.
+    pub(super) fn link(&mut self, name: &str) -> Result<Option<Link>> {
+        match self.netlink.exchange(&[get(name)]) {
+            Ok(answers) => answers.first().map(|answer| parse(name, answer)).transpose(),
+            Err(error) if absent(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes the veth pair: the host's end in the bridge and up, the other in the container's namespace. Then brings up
+    /// loopback and the container's end with its address, and with the default route when `gateway` asks for it.
+    ///
+    /// # Errors
+    /// The first message that the kernel refused. The pair may exist then; [`Links::delete`] removes it.
+    pub(super) fn connect(
+        &mut self,
+        lease: &Lease,
+        subnet: &Subnet,
+        mtu: Option<u32>,
+        bridge: u32,
+        default_route: bool,
+        netns: BorrowedFd<'_>,
+    ) -> Result<()> {
+        let name = &lease.host_interface;
+        let create = Request::change(
+            libc::RTM_NEWLINK,
+            NLM_F_CREATE | NLM_F_EXCL,
+            &pair(lease, mtu, bridge, netns),
+            "create veth",
+            format!("{name} to {} in the container", lease.interface),
+        );
+        let answers = self.netlink.exchange(&[create, get(name)])?;
+        let peer = answers
+            .last()
+            .map(|answer| parse(name, answer))
+            .transpose()?
+            .and_then(|link| link.peer);
+        let peer = peer.ok_or_else(|| {
+            Error::new(
+                Kind::Os,
+                format_args!("create veth {name}: the kernel does not say where its other end is"),
+            )
+        })?;
+        // The pair has no carrier until its other end is up: no IPv6 packet has left it yet.
+        sysctl::disable_ipv6(name)?;
+
+        let mut inside = namespace::visit(netns, &self.netns, || {
+            sysctl::disable_ipv6(&lease.interface)?;
+            Netlink::open(NETLINK_ROUTE)
+        })?;
+        let name = &lease.interface;
+        let mut batch = vec![
+            Request::change(libc::RTM_SETLINK, 0, &up(LOOPBACK), "bring up", "lo"),
+            Request::change(libc::RTM_SETLINK, 0, &up(peer), "bring up", name),
+            Request::change(
+                libc::RTM_NEWADDR,
+                NLM_F_CREATE | NLM_F_EXCL,
+                &address(peer, lease.address, subnet),
+                "add address to",
+                name,
+            ),
+        ];
+        if default_route {
+            batch.push(Request::change(
+                libc::RTM_NEWROUTE,
+                NLM_F_CREATE | NLM_F_EXCL,
+                &default_via(subnet.gateway, peer),
+                "add default route through",
+                name,
+            ));
+        }
+        inside.exchange(&batch).map(drop)
+    }
+}
+
+impl Links for Host {
+    fn liveness(&mut self, lease: &Lease) -> Result<Liveness> {
+        if lease.boot_id != self.boot_id {
+            return Ok(Liveness::Gone);
+        }
+        if lease.host_netns != self.netns_id {
+            return Ok(Liveness::Elsewhere);
+        }
+        // Names of links are never used twice, unlike inodes of namespaces: the link tells of its namespace.
+        Ok(match self.exists(&lease.host_interface)? {
+            true => Liveness::Live,
+            false => Liveness::Gone,
+        })
+    }
+
+    fn exists(&mut self, interface: &str) -> Result<bool> {
+        Ok(self.link(interface)?.is_some())
+    }
+
+    fn delete(&mut self, interface: &str) -> Result<()> {
+        let mut message = LinkMessage::default();
+        message.attributes = vec![LinkAttribute::IfName(interface.to_owned())];
+        let request = Request::change(libc::RTM_DELLINK, 0, &message, "delete link", interface);
+        match self.netlink.exchange(&[request]) {
+            Err(error) if !absent(&error) => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn boot_id() -> Result<String> {
+    use crate::error::OsContext as _;
+    const PATH: &str = "/proc/sys/kernel/random/boot_id";
+    Ok(std::fs::read_to_string(PATH).os("read", PATH)?.trim().to_owned())
+}
+
+fn get(name: &str) -> Request {
+    let mut message = LinkMessage::default();
+    message.attributes = vec![
+        LinkAttribute::IfName(name.to_owned()),
+        LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]),
+    ];
+    Request::query(libc::RTM_GETLINK, &message, "look up interface", name)
+}
+
+fn parse(name: &str, answer: &[u8]) -> Result<Link> {
+    let message = LinkMessage::parse(answer)
+        .map_err(|error| Error::new(Kind::Os, format_args!("look up interface {name}: {error}")))?;
+    let mut link = Link {
+        index: message.header.index,
+        peer: None,
+        up: message.header.flags.contains(LinkFlags::Up),
+        is_bridge: false,
+    };
+    for attribute in &message.attributes {
+        match attribute {
+            LinkAttribute::Link(index) => link.peer = Some(*index),
+            LinkAttribute::LinkInfo(info) => {
+                link.is_bridge = info.contains(&LinkInfo::Kind(InfoKind::Bridge))
+            }
+            _ => {}
+        }
+    }
+    Ok(link)
+}
+
+fn pair(lease: &Lease, mtu: Option<u32>, bridge: u32, netns: BorrowedFd<'_>) -> LinkMessage {
+    let mtu = mtu.map(LinkAttribute::Mtu);
+    // The kernel creates the peer down, whatever flags it is given.
+    let mut peer = LinkMessage::default();
+    peer.attributes = vec![
+        LinkAttribute::IfName(lease.interface.clone()),
+        LinkAttribute::Address(lease.mac.octets().to_vec()),
+        LinkAttribute::NetNsFd(netns.as_raw_fd()),
+    ];
+    peer.attributes.extend(mtu.clone());
+
+    let mut message = LinkMessage::default();
+    message.header.flags = LinkFlags::Up;
+    message.header.change_mask = LinkFlags::Up;
+    message.attributes = vec![
+        LinkAttribute::IfName(lease.host_interface.clone()),
+        LinkAttribute::Controller(bridge),
+        LinkAttribute::LinkInfo(vec![
+            LinkInfo::Kind(InfoKind::Veth),
+            LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(peer))),
+        ]),
+    ];
+    message.attributes.extend(mtu);
+    message
+}
+
+fn up(index: u32) -> LinkMessage {
+    let mut message = LinkMessage::default();
+    message.header.index = index;
+    message.header.flags = LinkFlags::Up;
+    message.header.change_mask = LinkFlags::Up;
+    message
+}
+
+fn address(index: u32, address: Ipv4Addr, subnet: &Subnet) -> AddressMessage {
+    let mut message = AddressMessage::default();
+    message.header.family = AddressFamily::Inet;
+    message.header.prefix_len = subnet.subnet.prefix_len();
+    message.header.index = index;
+    message.attributes = vec![
+        AddressAttribute::Local(IpAddr::V4(address)),
+        AddressAttribute::Address(IpAddr::V4(address)),
+        AddressAttribute::Broadcast(subnet.subnet.broadcast()),
+    ];
+    message
+}
+
+fn default_via(gateway: Ipv4Addr, index: u32) -> RouteMessage {
+    let mut message = RouteMessage::default();
+    message.header.address_family = AddressFamily::Inet;
+    message.header.table = RouteHeader::RT_TABLE_MAIN;
+    message.header.protocol = RouteProtocol::Boot;
+    message.header.scope = RouteScope::Universe;
+    message.header.kind = RouteType::Unicast;
+    message.attributes = vec![
+        RouteAttribute::Gateway(RouteAddress::Inet(gateway)),
+        RouteAttribute::Oif(index),
+    ];
+    message
+}

@@ -1,0 +1,282 @@
+//! One container joining or leaving one network, and the network coming and going with its containers.
+//!
+//! Join: lock; the definition (chosen on first use); the lease; bridge, firewall and forwarding when they are not there
+//! yet; the links. Leave: lock; the lease; bridge and firewall when nobody is left. The lease comes before anything else
+//! because from it everything is found again.
+
+use std::net::Ipv4Addr;
+use std::os::fd::BorrowedFd;
+
+use super::definition::{self, DEFAULT, Definition, Dirs};
+use super::endpoint::{self, Endpoint, Mac};
+use super::lease::{Lease, Leases, Links as _};
+use super::link::Host;
+use super::namespace::NamespaceId;
+use super::subnet::{self, Taken};
+use super::{Attached, bridge, file, firewall, sysctl};
+use crate::error::{Error, Kind, Result};
+
+/// One container joining one network.
+pub(super) struct Joining<'a> {
+    pub(super) dirs: &'a Dirs,
+    pub(super) container: &'a str,
+    pub(super) hostname: &'a str,
+    pub(super) netns: BorrowedFd<'a>,
+    pub(super) endpoint: &'a Endpoint,
+    pub(super) index: usize,
+}
+
+impl Joining<'_> {
+    pub(super) fn join(&self, host: &mut Host) -> Result<Attached> {
+        let (dirs, name) = (self.dirs, self.endpoint.network.as_str());
+        let dir = dirs.network(name);
+        file::directory(&dir)?;
+        let _lock = file::lock(&dir.join("lock"))?;
+
+        let known = Definition::load(dirs, name)?;
+        let bridge = match &known {
+            Some(definition) => standing(host, definition)?,
+            None => None,
+        };
+        // Both locks are held while the network is being set up, the network's alone while it stands.
+        let _shared = match bridge {
+            Some(_) => None,
+            None => Some(file::lock(&dirs.shared_lock())?),
+        };
+        let definition = match (known, bridge) {
+            (Some(definition), Some(_)) => definition,
+            (known, _) => settle(dirs, host, name, known)?,
+        };
+
+        let leases = Leases::new(name, dir);
+        let lease = leases.claim(self.lease(host)?, &definition.ipv4, self.endpoint.ip, host);
+        let lease = match lease {
+            Ok(lease) => lease,
+            Err(error) => {
+                report(close_if_unused(
+                    dirs,
+                    host,
+                    &definition,
+                    &leases,
+                    bridge.is_none(),
+                ));
+                return Err(error);
+            }
+        };
+        let connected = match bridge {
+            Some(index) => Ok(index),
+            None => set_up(dirs, host, &definition),
+        }
+        .and_then(|bridge| {
+            let first = self.index == 0;
+            host.connect(
+                &lease,
+                &definition.ipv4,
+                definition.mtu,
+                bridge,
+                first,
+                self.netns,
+            )
+        });
+        if let Err(error) = connected {
+            report(host.delete(&lease.host_interface));
+            report(leases.release(self.container, Some(&definition.ipv4)).map(drop));
+            report(close_if_unused(
+                dirs,
+                host,
+                &definition,
+                &leases,
+                bridge.is_none(),
+            ));
+            return Err(error.during(format_args!("network {name}")));
+        }
+        Ok(attached(name, &definition, lease))
+    }
+
+    fn lease(&self, host: &Host) -> Result<Lease> {
+        let mut names = vec![self.container.to_owned()];
+        for name in [self.hostname]
+            .into_iter()
+            .chain(self.endpoint.aliases.iter().map(String::as_str))
+        {
+            if !name.is_empty() && !names.iter().any(|known| known == name) {
+                names.push(name.to_owned());
+            }
+        }
+        Ok(Lease {
+            container: self.container.to_owned(),
+            names,
+            address: Ipv4Addr::UNSPECIFIED,
+            mac: self.endpoint.mac.map_or_else(Mac::random, Ok)?,
+            interface: format!("eth{}", self.index),
+            host_interface: endpoint::random_interface()?,
+            netns: NamespaceId::of(self.netns)?,
+            host_netns: host.netns_id,
+            boot_id: host.boot_id.clone(),
+            generation: 0,
+            ports: Vec::new(),
+        })
+    }
+}
+
+fn attached(network: &str, definition: &Definition, lease: Lease) -> Attached {
+    Attached {
+        network: network.to_owned(),
+        interface: lease.interface,
+        host_interface: lease.host_interface,
+        address: lease.address,
+        prefix: definition.ipv4.subnet.prefix_len(),
+        gateway: definition.ipv4.gateway,
+        mac: lease.mac,
+        names: lease.names,
+        ports: lease.ports,
+    }
+}
+
+/// The index of the network's bridge when it is up and the firewall knows it: the way of all but the first container.
+fn standing(host: &mut Host, definition: &Definition) -> Result<Option<u32>> {
+    match bridge::existing(host, definition)? {
+        Some(link) if link.up && firewall::is_open(definition)? => Ok(Some(link.index)),
+        _ => Ok(None),
+    }
+}
+
+/// The definition under which the network can be set up now: `default` is made on first use and moves to another subnet
+/// when the host has come to use its own otherwise. The shared lock is held.
+fn settle(dirs: &Dirs, host: &mut Host, name: &str, known: Option<Definition>) -> Result<Definition> {
+    if let Some(definition) = &known
+        && bridge::existing(host, definition)?.is_some()
+    {
+        // Containers may be on it: whatever the host's routes say now, it stays where it is.
+        return Ok(definition.clone());
+    }
+    let taken = taken_by_others(dirs, name)?;
+    let definition = match known {
+        None if name == DEFAULT => Definition::default_network(&taken)?,
+        None => return Err(definition::unknown(dirs, name)),
+        Some(definition) => {
+            let Some(conflict) = subnet::conflict(definition.ipv4.subnet, &taken) else {
+                return Ok(definition);
+            };
+            let overlap = format!(
+                "network {name}: subnet {} overlaps with {}",
+                definition.ipv4.subnet, conflict.by
+            );
+            if !definition.auto {
+                return Err(Error::new(Kind::Exists, overlap));
+            }
+            crate::log::warn(format_args!("{overlap}; choosing another one"));
+            let ipv4 = definition::free_subnet(name, &taken)?;
+            Definition { ipv4, ..definition }
+        }
+    };
+    definition.save(dirs)?;
+    Ok(definition)
+}
+
+/// What a network without a bridge may not overlap with: the host's routes and addresses, and the other networks.
+pub(super) fn taken_by_others(dirs: &Dirs, name: &str) -> Result<Vec<Taken>> {
+    let mut taken = bridge::taken()?;
+    for other in definition::names(dirs)?.iter().filter(|other| *other != name) {
+        if let Some(other) = Definition::load(dirs, other)? {
+            let by = format!("network {}, which has {}", other.name, other.ipv4.subnet);
+            taken.push(Taken {
+                net: other.ipv4.subnet,
+                by,
+            });
+        }
+    }
+    Ok(taken)
+}
+
+/// Bridge, firewall, forwarding. The shared lock is held.
+fn set_up(dirs: &Dirs, host: &mut Host, definition: &Definition) -> Result<u32> {
+    let bridge = bridge::bring_up(host, definition)?;
+    firewall::open(definition)?;
+    sysctl::forward_ipv4(dirs, &definition.name)?;
+    Ok(bridge)
+}
+
+pub(super) fn leave(dirs: &Dirs, host: &mut Host, container: &str, name: &str) -> Result<()> {
+    endpoint::check_network_name(name).map_err(|why| Error::invalid("network", why))?;
+    let dir = dirs.network(name);
+    if !dir.exists() {
+        return Ok(());
+    }
+    let _lock = file::lock(&dir.join("lock"))?;
+    let leases = Leases::new(name, dir);
+    let definition = Definition::load(dirs, name);
+    let subnet = definition
+        .as_ref()
+        .ok()
+        .and_then(Option::as_ref)
+        .map(|definition| definition.ipv4);
+    let released = leases.release(container, subnet.as_ref())?;
+    match definition? {
+        Some(definition) => close_if_unused(dirs, host, &definition, &leases, false),
+        None if released.is_none() => Ok(()),
+        None => Err(Error::new(
+            Kind::NotFound,
+            format_args!("network {name}: its definition is gone, so its bridge cannot be found and stays"),
+        )),
+    }
+}
+
+pub(super) fn undo(
+    dirs: &Dirs,
+    host: &mut Host,
+    container: &str,
+    network: &str,
+    interface: &str,
+) -> Result<()> {
+    host.delete(interface).and(leave(dirs, host, container, network))
+}
+
+/// Takes bridge and rules of a network away when no container is on it any more. The network's lock is held, the shared
+/// one too when `has_shared` says so.
+fn close_if_unused(
+    dirs: &Dirs,
+    host: &mut Host,
+    definition: &Definition,
+    leases: &Leases<'_>,
+    has_shared: bool,
+) -> Result<()> {
+    if leases.in_use(host)? {
+        return Ok(());
+    }
+    let _shared = match has_shared {
+        true => None,
+        false => Some(file::lock(&dirs.shared_lock())?),
+    };
+    let last = !any_other_in_use(dirs, host, definition)?;
+    // Both, whatever becomes of the first.
+    let closed = firewall::close(definition, last);
+    host.delete(&definition.bridge).and(closed)
+}
+
+fn any_other_in_use(dirs: &Dirs, host: &mut Host, definition: &Definition) -> Result<bool> {
+    for other in definition::names(dirs)? {
+        if other == definition.name {
+            continue;
+        }
+        match Definition::load(dirs, &other) {
+            Ok(Some(other)) if host.link(&other.bridge)?.is_some_and(|link| link.is_bridge) => {
+                return Ok(true);
+            }
+            Ok(_) => {}
+            // Whoever broke the file may still be using the rules.
+            Err(error) => {
+                crate::log::warn(error);
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
+/// The second error of an undo is for the log: the first one is what the user has to know.
+pub(super) fn report(result: Result<()>) {
+    if let Err(error) = result {
+        crate::log::warn(error);
+    }
+}

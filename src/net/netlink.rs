@@ -1,0 +1,236 @@
+//! A blocking netlink socket that sends a batch of requests in one call and collects every answer.
+//!
+//! The kernel handles the requests of one datagram in order, within the send. Attaching a container is two such
+//! sends; an asynchronous connection would be a round trip per request (see docs/networking.md for the figures).
+
+use netlink_packet_core::{
+    Emitable, NLM_F_ACK, NLM_F_ACK_TLVS, NLM_F_CAPPED, NLM_F_REQUEST, NLMSG_ERROR, NetlinkBuffer,
+    NlasIterator,
+};
+use netlink_sys::{Socket, SocketAddr};
+use nix::errno::Errno;
+
+use crate::error::{Error, Kind, OsContext, Result};
+
+/// `sizeof(struct nlmsghdr)`.
+const NETLINK_HEADER_LEN: usize = 16;
+
+/// One request: the message without its header, and the words for its failure.
+pub(super) struct Request {
+    kind: u16,
+    flags: u16,
+    payload: Vec<u8>,
+    answered: bool,
+    stage: &'static str,
+    subject: String,
+}
+
+impl Request {
+    /// A request that the kernel answers with an acknowledgement. `flags` come on top of NLM_F_REQUEST.
+    pub(super) fn change(
+        kind: u16,
+        flags: u16,
+        payload: &impl Emitable,
+        stage: &'static str,
+        subject: impl Into<String>,
+    ) -> Self {
+        Self::raw(kind, flags | NLM_F_ACK, emit(payload), stage, subject)
+    }
+
+    /// A request that the kernel answers with one message, or with an error.
+    pub(super) fn query(
+        kind: u16,
+        payload: &impl Emitable,
+        stage: &'static str,
+        subject: impl Into<String>,
+    ) -> Self {
+        Self::raw(kind, 0, emit(payload), stage, subject)
+    }
+
+    /// A request whose payload is encoded already.
+    pub(super) fn raw(
+        kind: u16,
+        flags: u16,
+        payload: Vec<u8>,
+        stage: &'static str,
+        subject: impl Into<String>,
+    ) -> Self {
+        let (flags, subject) = (flags | NLM_F_REQUEST, subject.into());
+        Self {
+            kind,
+            flags,
+            payload,
+            answered: true,
+            stage,
+            subject,
+        }
+    }
+
+    /// The kernel says nothing to this one when it succeeds (nfnetlink's batch marks).
+    pub(super) fn unanswered(mut self) -> Self {
+        self.answered = false;
+        self
+    }
+
+    fn error(&self, errno: Errno, detail: Option<String>) -> Error {
+        let error = Error::os(self.stage, &self.subject, errno);
+        match detail {
+            Some(detail) => error.hint(format_args!("the kernel says: {detail}")),
+            None => error,
+        }
+    }
+}
+
+fn emit(payload: &impl Emitable) -> Vec<u8> {
+    let mut bytes = vec![0; payload.buffer_len()];
+    payload.emit(&mut bytes);
+    bytes
+}
+
+/// A socket of one netlink family, in the network namespace in which it was opened.
+pub(super) struct Netlink {
+    socket: Socket,
+    sequence: u32,
+}
+
+impl Netlink {
+    /// `protocol`: NETLINK_ROUTE or NETLINK_NETFILTER. The socket belongs to the calling thread's network namespace.
+    pub(super) fn open(protocol: isize) -> Result<Self> {
+        let mut socket = Socket::new(protocol).os("open", "netlink socket")?;
+        socket.bind_auto().os("bind", "netlink socket")?;
+        // Answers without a copy of the request, and with the kernel's own words about what is wrong.
+        socket
+            .set_cap_ack(true)
+            .os("set NETLINK_CAP_ACK on", "netlink socket")?;
+        socket
+            .set_ext_ack(true)
+            .os("set NETLINK_EXT_ACK on", "netlink socket")?;
+        Ok(Self { socket, sequence: 1 })
+    }
+
+    /// Sends all `requests` at once and returns the payload of each one's answer, empty for an acknowledgement.
+    ///
+    /// # Errors
+    /// The first request that the kernel refused. Requests after it may have been carried out.
+    pub(super) fn exchange(&mut self, requests: &[Request]) -> Result<Vec<Vec<u8>>> {
+        let first = self.sequence;
+        let mut datagram = Vec::with_capacity(1024);
+        for request in requests {
+            append(&mut datagram, request, self.sequence);
+            self.sequence = self.sequence.wrapping_add(1);
+        }
+        self.socket
+            .send_to(&datagram, &SocketAddr::new(0, 0), 0)
+            .os("send to", "netlink socket")?;
+
+        let mut answers = vec![Vec::new(); requests.len()];
+        let mut awaited = requests.iter().filter(|request| request.answered).count();
+        let mut failure = None;
+        let mut buffer = Vec::with_capacity(32 * 1024);
+        while awaited > 0 {
+            buffer.clear();
+            match self.socket.recv(&mut buffer, 0).map(|_| ()) {
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                result => result.os("receive from", "netlink socket")?,
+            }
+            for message in messages(&buffer) {
+                let message = message?;
+                let index = message.sequence_number().wrapping_sub(first) as usize;
+                // Not ours: an answer to an exchange that failed half way.
+                let Some(request) = requests.get(index) else {
+                    continue;
+                };
+                match outcome(&message) {
+                    Outcome::Data(payload) => answers[index] = payload.to_vec(),
+                    Outcome::Done => {}
+                    Outcome::Refused(errno, detail) if request.answered => {
+                        failure = failure.or_else(|| Some(request.error(errno, detail)));
+                    }
+                    // The whole batch was refused: nothing else will come.
+                    Outcome::Refused(errno, detail) => return Err(request.error(errno, detail)),
+                }
+                awaited -= usize::from(request.answered && awaited > 0);
+            }
+        }
+        match failure {
+            None => Ok(answers),
+            Some(error) => Err(error),
+        }
+    }
+}
+
+/// Whether the error only says that the thing asked for does not exist.
+pub(super) fn absent(error: &Error) -> bool {
+    matches!(error.errno(), Some(Errno::ENODEV | Errno::ENOENT))
+}
+
+/// `struct nlmsghdr` and payload, padded to four bytes (netlink(7)).
+fn append(datagram: &mut Vec<u8>, request: &Request, sequence: u32) {
+    let length = (NETLINK_HEADER_LEN + request.payload.len()) as u32;
+    datagram.extend(length.to_ne_bytes());
+    datagram.extend(request.kind.to_ne_bytes());
+    datagram.extend(request.flags.to_ne_bytes());
+    datagram.extend(sequence.to_ne_bytes());
+    datagram.extend(0u32.to_ne_bytes());
+    datagram.extend(&request.payload);
+    datagram.resize(datagram.len().next_multiple_of(4), 0);
+}
+
+fn messages(buffer: &[u8]) -> impl Iterator<Item = Result<NetlinkBuffer<&[u8]>>> {
+    let mut rest = buffer;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        Some(match NetlinkBuffer::new_checked(rest) {
+            Ok(message) => {
+                let length = (message.length() as usize).next_multiple_of(4);
+                rest = rest.get(length..).unwrap_or_default();
+                Ok(message)
+            }
+            Err(error) => {
+                rest = &[];
+                Err(Error::new(
+                    Kind::Os,
+                    format_args!("read answer of the kernel: {error}"),
+                ))
+            }
+        })
+    })
+}
+
+enum Outcome<'a> {
+    Data(&'a [u8]),
+    Done,
+    Refused(Errno, Option<String>),
+}
+
+fn outcome<'a>(message: &NetlinkBuffer<&'a [u8]>) -> Outcome<'a> {
+    let payload = message.payload();
+    if message.message_type() != NLMSG_ERROR {
+        return Outcome::Data(payload);
+    }
+    let code = payload
+        .first_chunk()
+        .map_or(0, |bytes| i32::from_ne_bytes(*bytes));
+    match code {
+        0 => Outcome::Done,
+        code => Outcome::Refused(Errno::from_raw(-code), detail(message.flags(), payload)),
+    }
+}
+
+/// The kernel's words behind an error: NLMSGERR_ATTR_MSG after the error number and the header of the request.
+fn detail(flags: u16, payload: &[u8]) -> Option<String> {
+    const NLMSGERR_ATTR_MSG: u16 = 1;
+    if flags & NLM_F_ACK_TLVS == 0 || flags & NLM_F_CAPPED == 0 {
+        return None;
+    }
+    let attributes = payload.get(4 + NETLINK_HEADER_LEN..)?;
+    let text = NlasIterator::new(attributes)
+        .filter_map(std::result::Result::ok)
+        .find(|attribute| attribute.kind() == NLMSGERR_ATTR_MSG)?;
+    let text = String::from_utf8_lossy(text.value())
+        .trim_end_matches('\0')
+        .to_owned();
+    (!text.is_empty()).then_some(text)
+}
