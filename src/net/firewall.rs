@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 use super::definition::Definition;
+use super::file::Lock;
 use super::nftables::{Element, Table};
 use crate::error::{Error, Kind, OsContext, Result};
 
@@ -16,14 +17,13 @@ pub(super) fn is_open(definition: &Definition) -> Result<bool> {
 }
 
 /// Lets the containers of a network talk to each other and to the outside. Loads the table first when it is missing.
-/// The caller holds the shared lock.
 ///
 /// # Errors
 /// When `nft` is missing or refuses the ruleset, or the kernel refuses the elements.
-pub(super) fn open(definition: &Definition) -> Result<()> {
+pub(super) fn open(definition: &Definition, shared: &Lock) -> Result<()> {
     let mut table = Table::open(TABLE)?;
     if !table.exists()? {
-        load()?;
+        load(shared)?;
     }
     table.add(&elements(definition))
 }
@@ -57,13 +57,17 @@ fn elements(definition: &Definition) -> Vec<Element> {
 }
 
 /// The only time a program is run: the ruleset stays a file that people can read.
-fn load() -> Result<()> {
+///
+/// nft holds the lock with us, as its standard output, to which it writes nothing: should we be killed now, nobody looks
+/// for the table until nft is done with it.
+fn load(shared: &Lock) -> Result<()> {
     let stage = "load the firewall table with";
+    let lock = shared.try_clone().os("duplicate", "lock")?;
     let mut nft = Command::new("nft")
         .args(["-f", "-"])
         .env("PATH", search_path())
         .stdin(Stdio::piped())
-        .stdout(Stdio::null())
+        .stdout(Stdio::from(lock))
         .stderr(Stdio::piped())
         .spawn()
         .os(stage, "nft")

@@ -308,8 +308,14 @@ impl<'a> Leases<'a> {
             "network {}: took {} back from container {}, whose network namespace is gone",
             self.network, owner.address, owner.container
         ));
-        file::remove(&self.lease_path(owner.address))?;
-        file::remove(&self.by_container().join(&owner.container))?;
+        let (by_address, by_container) = (
+            self.lease_path(owner.address),
+            self.by_container().join(&owner.container),
+        );
+        if fs::symlink_metadata(&by_address).is_ok_and(|lease| is_same(&lease, &by_container)) {
+            file::remove(&by_container)?;
+        }
+        file::remove(&by_address)?;
         Ok(())
     }
 

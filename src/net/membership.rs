@@ -9,6 +9,7 @@ use std::os::fd::BorrowedFd;
 
 use super::definition::{self, DEFAULT, Definition, Dirs};
 use super::endpoint::{self, Endpoint, Mac};
+use super::file::Lock;
 use super::lease::{Lease, Leases, Links as _};
 use super::link::Host;
 use super::namespace::NamespaceId;
@@ -34,38 +35,32 @@ impl Joining<'_> {
         let _lock = file::lock(&dir.join("lock"))?;
 
         let known = Definition::load(dirs, name)?;
-        let bridge = match &known {
-            Some(definition) => standing(host, definition)?,
+        let standing = match &known {
+            Some(definition) => bridge_if_standing(host, definition)?,
             None => None,
         };
-        // Both locks are held while the network is being set up, the network's alone while it stands.
-        let _shared = match bridge {
-            Some(_) => None,
-            None => Some(file::lock(&dirs.shared_lock())?),
+        let state = match standing {
+            Some(bridge) => State::Standing(bridge),
+            None => State::Down(file::lock(&dirs.shared_lock())?),
         };
-        let definition = match (known, bridge) {
-            (Some(definition), Some(_)) => definition,
+        let definition = match (known, &state) {
+            (Some(definition), State::Standing(_)) => definition,
             (known, _) => settle(dirs, host, name, known)?,
         };
 
         let leases = Leases::new(name, dir);
-        let lease = leases.claim(self.lease(host)?, &definition.ipv4, self.endpoint.ip, host);
-        let lease = match lease {
+        let close =
+            |host: &mut Host| close_if_unused(dirs, host, &definition, &leases, state.has_shared_lock());
+        let lease = match leases.claim(self.lease(host)?, &definition.ipv4, self.endpoint.ip, host) {
             Ok(lease) => lease,
             Err(error) => {
-                report(close_if_unused(
-                    dirs,
-                    host,
-                    &definition,
-                    &leases,
-                    bridge.is_none(),
-                ));
+                report(close(host));
                 return Err(error);
             }
         };
-        let connected = match bridge {
-            Some(index) => Ok(index),
-            None => set_up(dirs, host, &definition),
+        let connected = match &state {
+            State::Standing(bridge) => Ok(*bridge),
+            State::Down(shared) => set_up(dirs, host, &definition, shared),
         }
         .and_then(|bridge| {
             let first = self.index == 0;
@@ -81,13 +76,7 @@ impl Joining<'_> {
         if let Err(error) = connected {
             report(host.delete(&lease.host_interface));
             report(leases.release(self.container, Some(&definition.ipv4)).map(drop));
-            report(close_if_unused(
-                dirs,
-                host,
-                &definition,
-                &leases,
-                bridge.is_none(),
-            ));
+            report(close(host));
             return Err(error.during(format_args!("network {name}")));
         }
         Ok(attached(name, &definition, lease))
@@ -133,8 +122,22 @@ fn attached(network: &str, definition: &Definition, lease: Lease) -> Attached {
     }
 }
 
+/// How a container that joins finds the network.
+enum State {
+    /// With a bridge of this index: the network's own lock is enough.
+    Standing(u32),
+    /// To be set up, and what networks share with it: both locks are held until the container is on it.
+    Down(Lock),
+}
+
+impl State {
+    fn has_shared_lock(&self) -> bool {
+        matches!(self, State::Down(_))
+    }
+}
+
 /// The index of the network's bridge when it is up and the firewall knows it: the way of all but the first container.
-fn standing(host: &mut Host, definition: &Definition) -> Result<Option<u32>> {
+fn bridge_if_standing(host: &mut Host, definition: &Definition) -> Result<Option<u32>> {
     match bridge::existing(host, definition)? {
         Some(link) if link.up && firewall::is_open(definition)? => Ok(Some(link.index)),
         _ => Ok(None),
@@ -189,10 +192,10 @@ pub(super) fn taken_by_others(dirs: &Dirs, name: &str) -> Result<Vec<Taken>> {
     Ok(taken)
 }
 
-/// Bridge, firewall, forwarding. The shared lock is held.
-fn set_up(dirs: &Dirs, host: &mut Host, definition: &Definition) -> Result<u32> {
+/// Bridge, firewall, forwarding.
+fn set_up(dirs: &Dirs, host: &mut Host, definition: &Definition, shared: &Lock) -> Result<u32> {
     let bridge = bridge::bring_up(host, definition)?;
-    firewall::open(definition)?;
+    firewall::open(definition, shared)?;
     sysctl::forward_ipv4(dirs, &definition.name)?;
     Ok(bridge)
 }

@@ -191,20 +191,33 @@ pub(super) fn outside() -> File {
     netns
 }
 
-/// Connects from one namespace to a server in another and says under which address the server saw the client; `None`
-/// when no connection came about.
-pub(super) fn call(from: &File, to: &File, address: Ipv4Addr) -> Option<IpAddr> {
+/// Connects from one namespace to a server in another and says under which address the server saw the client.
+pub(super) fn call(from: &File, to: &File, address: Ipv4Addr) -> IpAddr {
     let server = inside(to, || TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap());
-    let target = SocketAddr::from((address, server.local_addr().unwrap().port()));
-    let connected = inside(from, || {
-        TcpStream::connect_timeout(&target, Duration::from_millis(700))
-    });
-    let mut client = connected.ok()?;
+    // Long enough for repeated first packets: a link carries none until the kernel's workers have seen it come up.
+    let mut client = connect(from, &server, address, Duration::from_secs(20)).unwrap();
     let (mut accepted, peer) = server.accept().unwrap();
     accepted.write_all(b"hello").unwrap();
     drop(accepted);
     let mut heard = String::new();
     client.read_to_string(&mut heard).unwrap();
     assert_eq!(heard, "hello");
-    Some(peer.ip())
+    peer.ip()
+}
+
+/// Whether a server in one namespace cannot be reached from the other. To be asked when the links are known to work:
+/// a packet that was dropped and one that is late look the same.
+pub(super) fn is_cut_off(from: &File, to: &File, address: Ipv4Addr) -> bool {
+    let server = inside(to, || TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap());
+    connect(from, &server, address, Duration::from_millis(1500)).is_err()
+}
+
+fn connect(
+    from: &File,
+    server: &TcpListener,
+    address: Ipv4Addr,
+    patience: Duration,
+) -> std::io::Result<TcpStream> {
+    let target = SocketAddr::from((address, server.local_addr()?.port()));
+    inside(from, || TcpStream::connect_timeout(&target, patience))
 }
