@@ -401,3 +401,21 @@ fn the_hosts_own_namespace_a_second_attach_and_a_bad_id_are_refused() {
         host.assert_nothing_left();
     });
 }
+
+#[test]
+fn a_network_in_use_is_these_elements_of_the_firewall_table() {
+    sandbox(|host| {
+        let netns = namespace();
+        host.attach("c", &netns, &["default"]).unwrap();
+        let table = run("/usr/sbin/nft", "list table inet minirun");
+        let elements: Vec<_> = table
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("elements = "))
+            .collect();
+        let bridge = r#"{ "minirun0" }"#;
+        let link = r#"{ "minirun0" . "minirun0" : accept }"#;
+        assert_eq!(elements, [bridge, "{ 10.186.0.0/24 }", link, bridge], "{table}");
+        host.delete("c", netns, &["default"]);
+        host.assert_nothing_left();
+    });
+}
