@@ -1,0 +1,209 @@
+//! The same profile through libseccomp, in the way that runc calls it, as a second opinion in tests.
+
+use std::collections::BTreeSet;
+use std::io::{Read, Seek};
+
+use libc::sock_filter;
+use libseccomp::{ScmpAction, ScmpArch, ScmpArgCompare, ScmpCompareOp, ScmpFilterContext, ScmpSyscall};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use oci_spec::runtime::{
+    Arch, LinuxSeccomp, LinuxSeccompAction, LinuxSeccompArg, LinuxSeccompOperator as Operator, LinuxSyscall,
+};
+
+use super::arch::{Abi, Machine, X32_BIT};
+use super::interpret::{self, Call};
+
+/// libseccomp's program, and what runc puts in front of it.
+pub(super) struct Oracle {
+    pub(super) program: Vec<sock_filter>,
+    big_endian: bool,
+    /// The ABIs with runc's ENOSYS stub, and the largest number up to which the filter proper is asked.
+    newest: Vec<(Abi, u32)>,
+}
+
+impl Oracle {
+    pub(super) fn new(seccomp: &LinuxSeccomp, machine: Machine) -> Self {
+        let big_endian = machine.is_big_endian();
+        Self {
+            program: export(&filter(seccomp, machine), big_endian),
+            big_endian,
+            newest: newest(seccomp, machine),
+        }
+    }
+
+    pub(super) fn verdict(&self, call: &Call) -> u32 {
+        if self.stub_hides(call) {
+            return libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
+        }
+        interpret::run(&self.program, call, self.big_endian)
+    }
+
+    fn stub_hides(&self, call: &Call) -> bool {
+        let is_x32 = call.number & X32_BIT != 0;
+        self.newest.iter().any(|(abi, newest)| match abi {
+            _ if abi.audit() != call.audit => false,
+            Abi::X86_64 if is_x32 => false,
+            Abi::X32 if !is_x32 => false,
+            Abi::S390x if call.number == 0 => true,
+            _ => call.number > *newest,
+        })
+    }
+}
+
+/// Builds the filter. libseccomp starts with the architecture of the machine that the test runs on.
+pub(super) fn filter(seccomp: &LinuxSeccomp, machine: Machine) -> ScmpFilterContext {
+    let default = action(seccomp.default_action(), seccomp.default_errno_ret());
+    let mut context = ScmpFilterContext::new(default).unwrap();
+    let native = arch(machine.native());
+    if native != ScmpArch::native() {
+        context.remove_arch(ScmpArch::native()).unwrap();
+        context.add_arch(native).unwrap();
+    }
+    for abi in listed(seccomp, machine) {
+        context.add_arch(arch(abi)).unwrap();
+    }
+    for syscall in seccomp.syscalls().iter().flatten() {
+        let action = action(syscall.action(), syscall.errno_ret());
+        if action == default {
+            continue;
+        }
+        let arguments = syscall.args().as_deref().unwrap_or_default();
+        for name in syscall.names() {
+            let Ok(call) = ScmpSyscall::from_name(name) else {
+                continue;
+            };
+            for conditions in alternatives(arguments) {
+                context.add_rule_conditional(action, call, &conditions).unwrap();
+            }
+        }
+    }
+    context
+}
+
+/// Names that libseccomp does not know and the tables here do would only show the age of the library.
+pub(super) fn without_names_unknown_to_libseccomp(seccomp: &LinuxSeccomp) -> LinuxSeccomp {
+    let mut seccomp = seccomp.clone();
+    let known = |name: &String| ScmpSyscall::from_name(name).is_ok();
+    let syscalls = seccomp.syscalls().iter().flatten().filter_map(|syscall| {
+        let names: Vec<String> = syscall
+            .names()
+            .iter()
+            .filter(|name| known(name))
+            .cloned()
+            .collect();
+        let mut syscall: LinuxSyscall = syscall.clone();
+        syscall.set_names(names);
+        (!syscall.names().is_empty()).then_some(syscall)
+    });
+    let syscalls: Vec<LinuxSyscall> = syscalls.collect();
+    seccomp.set_syscalls(Some(syscalls));
+    seccomp
+}
+
+fn alternatives(arguments: &[LinuxSeccompArg]) -> Vec<Vec<ScmpArgCompare>> {
+    let indexes: BTreeSet<usize> = arguments.iter().map(LinuxSeccompArg::index).collect();
+    let conditions: Vec<ScmpArgCompare> = arguments.iter().map(condition).collect();
+    if indexes.len() < arguments.len() {
+        return conditions.into_iter().map(|condition| vec![condition]).collect();
+    }
+    vec![conditions]
+}
+
+fn condition(argument: &LinuxSeccompArg) -> ScmpArgCompare {
+    let (operator, value) = match argument.op() {
+        Operator::ScmpCmpNe => (ScmpCompareOp::NotEqual, argument.value()),
+        Operator::ScmpCmpLt => (ScmpCompareOp::Less, argument.value()),
+        Operator::ScmpCmpLe => (ScmpCompareOp::LessOrEqual, argument.value()),
+        Operator::ScmpCmpEq => (ScmpCompareOp::Equal, argument.value()),
+        Operator::ScmpCmpGe => (ScmpCompareOp::GreaterEqual, argument.value()),
+        Operator::ScmpCmpGt => (ScmpCompareOp::Greater, argument.value()),
+        Operator::ScmpCmpMaskedEq => (
+            ScmpCompareOp::MaskedEqual(argument.value()),
+            argument.value_two().unwrap_or_default(),
+        ),
+    };
+    ScmpArgCompare::new(argument.index() as u32, operator, value)
+}
+
+fn action(action: LinuxSeccompAction, errno: Option<u32>) -> ScmpAction {
+    let data = errno.unwrap_or(libc::EPERM as u32);
+    match action {
+        LinuxSeccompAction::ScmpActKill | LinuxSeccompAction::ScmpActKillThread => ScmpAction::KillThread,
+        LinuxSeccompAction::ScmpActKillProcess => ScmpAction::KillProcess,
+        LinuxSeccompAction::ScmpActTrap => ScmpAction::Trap,
+        LinuxSeccompAction::ScmpActErrno => ScmpAction::Errno(data as i32),
+        LinuxSeccompAction::ScmpActTrace => ScmpAction::Trace(data as u16),
+        LinuxSeccompAction::ScmpActLog => ScmpAction::Log,
+        LinuxSeccompAction::ScmpActAllow => ScmpAction::Allow,
+        LinuxSeccompAction::ScmpActNotify => ScmpAction::Notify,
+    }
+}
+
+fn arch(abi: Abi) -> ScmpArch {
+    match abi {
+        Abi::X86_64 => ScmpArch::X8664,
+        Abi::X86 => ScmpArch::X86,
+        Abi::X32 => ScmpArch::X32,
+        Abi::Aarch64 => ScmpArch::Aarch64,
+        Abi::Arm => ScmpArch::Arm,
+        Abi::Riscv64 => ScmpArch::Riscv64,
+        Abi::Ppc64le => ScmpArch::Ppc64Le,
+        Abi::S390x => ScmpArch::S390X,
+        Abi::Loongarch64 => ScmpArch::Loongarch64,
+    }
+}
+
+fn listed(seccomp: &LinuxSeccomp, machine: Machine) -> Vec<Abi> {
+    let listed = seccomp
+        .architectures()
+        .iter()
+        .flatten()
+        .filter_map(|arch: &Arch| Abi::of(*arch, machine));
+    listed.filter(|abi| machine.can_report(*abi)).collect()
+}
+
+fn newest(seccomp: &LinuxSeccomp, machine: Machine) -> Vec<(Abi, u32)> {
+    use LinuxSeccompAction::{ScmpActAllow, ScmpActLog, ScmpActTrace};
+    if matches!(seccomp.default_action(), ScmpActAllow | ScmpActLog | ScmpActTrace) {
+        return Vec::new();
+    }
+    let names = || seccomp.syscalls().iter().flatten().flat_map(LinuxSyscall::names);
+    let newest = |abi| {
+        let number = |name: &String| ScmpSyscall::from_name_by_arch(name, arch(abi)).ok();
+        names().filter_map(number).map(ScmpSyscall::as_raw_syscall).max()
+    };
+    let newest = listed(seccomp, machine)
+        .into_iter()
+        .map(|abi| (abi, newest(abi).unwrap_or(0)));
+    newest
+        .filter(|(_, newest)| *newest > 0)
+        .map(|(abi, newest)| (abi, newest as u32))
+        .collect()
+}
+
+/// libseccomp writes a program in the byte order of its architectures.
+pub(super) fn export(context: &ScmpFilterContext, big_endian: bool) -> Vec<sock_filter> {
+    let descriptor = memfd_create("bpf", MFdFlags::MFD_CLOEXEC).unwrap();
+    context.export_bpf(&descriptor).unwrap();
+    let mut file = std::fs::File::from(descriptor);
+    let mut bytes = Vec::new();
+    file.rewind().unwrap();
+    file.read_to_end(&mut bytes).unwrap();
+    let (instructions, rest) = bytes.as_chunks::<8>();
+    assert!(rest.is_empty());
+    let read = |&[c0, c1, jt, jf, k0, k1, k2, k3]: &[u8; 8]| match big_endian {
+        true => sock_filter {
+            code: u16::from_be_bytes([c0, c1]),
+            jt,
+            jf,
+            k: u32::from_be_bytes([k0, k1, k2, k3]),
+        },
+        false => sock_filter {
+            code: u16::from_le_bytes([c0, c1]),
+            jt,
+            jf,
+            k: u32::from_le_bytes([k0, k1, k2, k3]),
+        },
+    };
+    instructions.iter().map(read).collect()
+}
