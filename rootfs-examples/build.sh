@@ -15,16 +15,24 @@ die() { echo "rootfs: $*" >&2; exit 1; }
 
 # --- first stage: everything, as the packages have it -------------------------------------------------------------
 
-# The host's own sources of the suite (its mirror, its security updates), in sources.list form. Nothing when the host
-# runs something else: mmdebstrap then takes deb.debian.org and the suite's update and security archives.
-host_sources() {
-    apt-get indextargets --format '$(REPO_URI)|$(RELEASE)|$(SIGNED_BY)' \
+# Where the suite comes from, in sources.list form: the mirror that the host's own apt uses for it, else, when the host
+# runs another suite or distribution, Debian's.
+sources() {
+    local found
+    found=$(apt-get indextargets --format '$(REPO_URI)|$(RELEASE)|$(SIGNED_BY)' \
         'Identifier: Packages' 'Origin: Debian' 'Component: main' 2>/dev/null |
         sort -u | while IFS='|' read -r uri release signed_by; do
             case $release in "$suite" | "$suite-updates" | "$suite-security") ;; *) continue ;; esac
             [ -f "$signed_by" ] || signed_by=$keyring
-            [ -f "$signed_by" ] && echo "deb [signed-by=$signed_by] $uri $release main" || echo "deb $uri $release main"
-        done
+            echo "deb [signed-by=$signed_by] $uri $release main"
+        done)
+    if grep -q " $suite main" <<<"$found"; then
+        echo "$found"
+    else
+        echo "deb [signed-by=$keyring] http://deb.debian.org/debian $suite main"
+        echo "deb [signed-by=$keyring] http://deb.debian.org/debian $suite-updates main"
+        echo "deb [signed-by=$keyring] http://deb.debian.org/debian-security $suite-security main"
+    fi
 }
 
 # The host's proxy and download settings: mmdebstrap's apt reads its own configuration, not the host's.
@@ -32,21 +40,18 @@ host_apt_options() { apt-config dump | grep -E '^Acquire::(https?::|Check-|Retri
 
 # Unpacks packages and what they depend on. No maintainer script runs, so no perl, debconf or adduser has to work.
 debian_packages() { # STAGE PACKAGE...
-    local stage=$1 sources
+    local stage=$1
     shift
     command -v mmdebstrap >/dev/null || die "mmdebstrap is missing: apt-get install mmdebstrap (or run make rootfs)"
-    [ "$(id -u)" = 0 ] || die "unpacking Debian packages with their owners needs root"
-    sources=$(host_sources)
-    if [ -z "$sources" ] && [ ! -f "$keyring" ]; then
-        die "Debian's keys are missing: apt-get install debian-archive-keyring (or run make rootfs)"
-    fi
+    [ "$(id -u)" = 0 ] || die "unpacking Debian packages needs root"
+    [ -f "$keyring" ] || die "Debian's keys are missing: apt-get install debian-archive-keyring (or run make rootfs)"
     host_apt_options >"$stage.apt.conf"
     # The suite is merged-/usr: the four links have to be there before the first package is unpacked.
     mmdebstrap --quiet --variant=extract --mode=root --skip=chroot/mount --aptopt="$stage.apt.conf" \
         --include="$(IFS=,; echo "$*")" \
         --setup-hook='cd "$1" && mkdir -p usr/bin usr/sbin usr/lib usr/lib64 &&
                       ln -s usr/bin usr/sbin usr/lib usr/lib64 .' \
-        "$suite" "$stage" ${sources:+"$sources"}
+        "$suite" "$stage" "$(sources)"
     rm -f "$stage.apt.conf"
 }
 
