@@ -1,0 +1,158 @@
+#!/usr/bin/env bash
+# `make demo`: a Python service with its Redis, each in a container that minirun makes, on a network that minirun makes.
+# Every step shows the command that a person would type. Exits with 0 only if all of it held and nothing is left.
+set -euo pipefail
+. "$(dirname "$0")/narrate.sh"
+cd "$repository"
+
+minirun=${MINIRUN_BIN:-bin/minirun}
+containers=(redis-cache product-service)
+work=$(mktemp -d)
+started=()
+
+# Shows and runs a minirun command; one that hangs is ended instead of hanging the demo.
+minirun() {
+    show "bin/minirun $*"
+    timeout --foreground 60 "$minirun" "$@"
+}
+
+# --- what must be gone at the end ---------------------------------------------------------------------------------
+
+# Everything that a container or its network could leave on this host, one line each. A search that finds nothing is no
+# failure, so the errors of this function's commands do not count.
+footprint() (
+    set +e
+    names=$(IFS='|'; echo "${containers[*]}")
+    ip -o link | sed -E 's/^[0-9]+: ([^:@]+).*/interface \1/'
+    nft -s list ruleset 2>/dev/null | sed 's/^/nftables /'
+    find /sys/fs/cgroup -type d 2>/dev/null | grep -E "/[^/]*($names)[^/]*$" | sed 's/^/cgroup /'
+    cut -d' ' -f5 /proc/self/mountinfo | grep -E "minirun|$names" | sed 's/^/mount /'
+    find /run/minirun ! -type d ! -name '*lock*' 2>/dev/null | sed 's/^/record /'
+    # The dead that wait for this host's init to collect them are its business.
+    grep -lE "($names)" /proc/[0-9]*/cgroup 2>/dev/null | cut -d/ -f3 | while read -r pid; do
+        grep -q '^State:.[^ZX]' "/proc/$pid/status" 2>/dev/null && echo "process $pid"
+    done
+    true
+)
+
+take_down() {
+    local name
+    for name in "${started[@]}"; do
+        timeout --foreground 60 "$minirun" delete -f "$name" >/dev/null 2>&1 || true
+    done
+    rm -rf "$work"
+}
+
+failed() {
+    bad "the demo failed at line $1"
+    for name in "${started[@]}"; do
+        [ ! -s "$logs/$name.log" ] || { say "the end of $name's output:"; tail -n 15 "$logs/$name.log" | sed 's/^/    /'; }
+    done
+}
+trap 'failed $LINENO' ERR
+trap take_down EXIT
+
+# --- small questions to minirun -----------------------------------------------------------------------------------
+
+address_of() { # the first network's address, without the prefix length
+    local address
+    address=$("$minirun" inspect "$1" | jq -er '.networks[0].address')
+    echo "${address%/*}"
+}
+
+# The file of a container's cgroup, wherever its controller is mounted: one tree on v2, one for each on v1.
+cgroup_file() { # CONTAINER FILE...
+    local container=$1 directory file
+    shift
+    "$minirun" inspect "$container" | jq -r '.. | strings | select(startswith("/sys/fs/cgroup"))' |
+        while read -r directory; do
+            for file in "$@"; do
+                [ ! -f "$directory/$file" ] || { echo "$directory/$file"; break 2; }
+            done
+        done
+}
+
+start() { # CONTAINER: its output goes to a log, as it would to a terminal
+    show "bin/minirun run -d bundles/$1"
+    if "$minirun" state "$1" >/dev/null 2>&1; then
+        die "a container named $1 exists already; remove it first: bin/minirun delete -f $1"
+    fi
+    started=("$1" "${started[@]}")
+    mkdir -p "$logs"
+    timeout --foreground 60 "$minirun" run -d "bundles/$1" >"$logs/$1.log" 2>&1 </dev/null
+}
+
+# --- the demo -----------------------------------------------------------------------------------------------------
+
+[ "$(id -u)" = 0 ] || die "containers with a network need root: sudo make demo"
+[ -x "$minirun" ] || die "there is no $minirun: make build"
+footprint | sort -u >"$work/before"
+
+heading "Two containers, one command each"
+start redis-cache
+start product-service
+minirun list
+
+heading "Their addresses, on the network that minirun made"
+for name in "${containers[@]}"; do
+    show "bin/minirun inspect $name | jq -r '.networks[0].address'"
+    address_of "$name"
+done
+service=http://$(address_of product-service):5000
+
+heading "The service answers"
+show "curl $service/health"
+deadline=$((SECONDS + 20))
+until curl -fsS --max-time 2 "$service/health" 2>"$work/curl" | tee "$work/health" | grep -q '"cache":"up"'; do
+    ((SECONDS < deadline)) || { cat "$work/curl" "$work/health" >&2; die "$service/health is not well after 20 seconds"; }
+    sleep 0.1
+done
+cat "$work/health"
+
+heading "The product list, computed once, then from Redis"
+for expected in miss hit; do
+    show "curl -i $service/products"
+    curl -sS -i --max-time 5 "$service/products" | tr -d '\r' >"$work/answer"
+    grep -E '^(HTTP|X-)' "$work/answer"
+    tail -n 1 "$work/answer" | jq -r '.[:2][] | "  \(.id)  \(.name)"' && say "  ..."
+    grep -q "^X-Cache: $expected" "$work/answer" || die "expected X-Cache: $expected"
+    good "a $expected"
+done
+
+heading "Half a processor is half a processor"
+cpu_stat=$(cgroup_file product-service cpu.stat)
+[ -n "$cpu_stat" ] || die "bin/minirun inspect product-service names no cgroup with cpu.stat"
+throttled() { awk '$1 == "nr_throttled" { print $2 }' "$cpu_stat"; }
+before=$(throttled)
+burst='import time; t = time.monotonic()
+while time.monotonic() < t + 2: pass
+print(f"busy for 2 s, got {time.process_time() / 2:.0%} of one processor")'
+show "bin/minirun exec product-service python3 -c '<busy for two seconds>'"
+timeout --foreground 60 "$minirun" exec product-service python3 -c "$burst" | tee "$work/burst"
+show "grep nr_throttled $cpu_stat"
+after=$(throttled)
+say "nr_throttled $after (before: $before)"
+[ "$after" -gt "$before" ] || die "the burst was not throttled"
+good "the kernel stopped it $((after - before)) times"
+
+heading "128 MiB are 128 MiB"
+limit=$(cgroup_file product-service memory.max memory.limit_in_bytes)
+[ -n "$limit" ] || die "bin/minirun inspect product-service names no cgroup with a memory limit"
+run cat "$limit"
+[ "$(cat "$limit")" = $((128 << 20)) ] || die "the limit is not 128 MiB"
+show "bin/minirun exec product-service python3 -c 'b\"x\" * (200 << 20)'; echo \$?"
+status=0
+timeout --foreground 60 "$minirun" exec product-service python3 -c 'b"x" * (200 << 20)' || status=$?
+say "$status"
+[ "$status" = 137 ] || die "an allocation of 200 MiB should have been killed with 137"
+curl -fsS --max-time 5 "$service/health" >/dev/null || die "the service did not survive its neighbour's greed"
+good "the allocation was killed, the service lives on"
+
+heading "All gone"
+for name in product-service redis-cache; do minirun delete -f "$name"; done
+started=()
+footprint | sort -u >"$work/after"
+if comm -13 "$work/before" "$work/after" | grep .; then
+    die "the lines above are left over"
+fi
+good "no process, cgroup, mount, interface, firewall rule, lease or record is left"
