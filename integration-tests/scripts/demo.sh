@@ -35,22 +35,22 @@ footprint() (
     true
 )
 
-take_down() {
-    local name
+finish() {
+    local status=$? name
+    if [ "$status" != 0 ]; then
+        bad "the demo failed"
+        for name in "${started[@]}"; do
+            say "the end of $name's output:"
+            tail -n 15 "$logs/$name.log" | sed 's/^/    /'
+        done
+    fi
     for name in "${started[@]}"; do
         timeout --foreground 60 "$minirun" delete -f "$name" >/dev/null 2>&1 || true
     done
     rm -rf "$work"
+    exit "$status"
 }
-
-failed() {
-    bad "the demo failed at line $1"
-    for name in "${started[@]}"; do
-        [ ! -s "$logs/$name.log" ] || { say "the end of $name's output:"; tail -n 15 "$logs/$name.log" | sed 's/^/    /'; }
-    done
-}
-trap 'failed $LINENO' ERR
-trap take_down EXIT
+trap finish EXIT
 
 # --- small questions to minirun -----------------------------------------------------------------------------------
 
@@ -77,8 +77,9 @@ start() { # CONTAINER: its output goes to a log, as it would to a terminal
     if "$minirun" state "$1" >/dev/null 2>&1; then
         die "a container named $1 exists already; remove it first: bin/minirun delete -f $1"
     fi
-    started=("$1" "${started[@]}")
     mkdir -p "$logs"
+    : >"$logs/$1.log"
+    started=("$1" "${started[@]}")
     timeout --foreground 60 "$minirun" run -d "bundles/$1" >"$logs/$1.log" 2>&1 </dev/null
 }
 
