@@ -51,7 +51,7 @@ compare: ## Run the same bundles under runc and minirun and print one table
 	@$(SCRIPTS)/setup.sh build rootfs compare
 	@$(SCRIPTS)/build.sh $(PROFILE)
 	@rootfs-examples/build.sh
-	@$(SCRIPTS)/compare.sh
+	@$(SCRIPTS)/sandbox.sh python3 $(SCRIPTS)/compare.py
 
 clean: ## Remove everything that was built, root filesystems included
 	rm -rf target bin rootfs-examples/build

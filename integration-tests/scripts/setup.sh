@@ -19,7 +19,7 @@ packages_of() {
         demo) echo curl jq iproute2 nftables procps util-linux ;;
         lint) echo libseccomp-dev pkg-config ca-certificates curl gcc libc6-dev ;;
         vm) echo qemu-system-x86 cpio busybox-static zstd xz-utils kmod ;;
-        compare) echo runc apache2-utils curl jq iproute2 nftables procps util-linux ;;
+        compare) echo runc time apache2-utils python3 curl jq iproute2 nftables procps util-linux ;;
         *) die "setup.sh: unknown group $1 (known: build rootfs test demo lint vm compare)" ;;
     esac
 }
