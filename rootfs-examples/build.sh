@@ -38,7 +38,7 @@ sources() {
 # The host's proxy and download settings: mmdebstrap's apt reads its own configuration, not the host's.
 host_apt_options() { apt-config dump | grep -E '^Acquire::(https?::|Check-|Retries)' || true; }
 
-# Unpacks packages and what they depend on. No maintainer script runs, so no perl, debconf or adduser has to work.
+# Unpacks packages and what they depend on, and a static busybox to work with. No maintainer script runs, so no perl, debconf or adduser has to work.
 debian_packages() { # STAGE PACKAGE...
     local stage=$1
     shift
@@ -48,7 +48,7 @@ debian_packages() { # STAGE PACKAGE...
     host_apt_options >"$stage.apt.conf"
     # The suite is merged-/usr: the four links have to be there before the first package is unpacked.
     mmdebstrap --quiet --variant=extract --mode=root --skip=chroot/mount --aptopt="$stage.apt.conf" \
-        --include="$(IFS=,; echo "$*")" \
+        --include="$(IFS=,; echo "$*,busybox-static")" \
         --setup-hook='cd "$1" && mkdir -p usr/bin usr/sbin usr/lib usr/lib64 &&
                       ln -s usr/bin usr/sbin usr/lib usr/lib64 .' \
         "$suite" "$stage" "$(sources)"
@@ -93,7 +93,9 @@ keep_libraries() { # [OBJECT...]
             case $object in '') continue ;; *.so | *.so.*) echo "$object" ;; esac
             chroot "$stage" "/$linker" --list "$object" 2>/dev/null | grep -oE '/[^ ]+' || true
         done | sort -u | while read -r library; do
-            [ -e "$root$library" ] || install -D -m 0755 "$stage$library" "$root$library"
+            # Looked up inside the stage: the path may be an absolute link, which out here would lead to the host's own.
+            [ -e "$root$library" ] || install -D -m 0755 \
+                "$stage$(chroot "$stage" /usr/bin/busybox realpath "$library")" "$root$library"
         done
 }
 

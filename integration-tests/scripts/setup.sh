@@ -11,15 +11,15 @@ packages_of() {
         build) echo ca-certificates curl gcc libc6-dev ;;
         # Debian's keys, which Ubuntu lacks; pip for the wheels, where there is none.
         rootfs)
-            echo mmdebstrap debian-archive-keyring ca-certificates
+            echo mmdebstrap mount debian-archive-keyring ca-certificates python3
             python3 -m pip --version >/dev/null 2>&1 || echo python3-pip
             ;;
         # runc and libseccomp are what the tests compare with.
-        test) echo runc libseccomp-dev pkg-config iproute2 nftables util-linux procps jq ;;
-        demo) echo curl jq iproute2 nftables procps util-linux ;;
+        test) echo runc libseccomp-dev pkg-config iproute2 nftables util-linux mount procps jq ;;
+        demo) echo curl jq iproute2 nftables procps util-linux mount ;;
         lint) echo libseccomp-dev pkg-config ca-certificates curl gcc libc6-dev ;;
         vm) echo qemu-system-x86 cpio busybox-static zstd xz-utils kmod ;;
-        compare) echo runc time apache2-utils python3 curl jq iproute2 nftables procps util-linux ;;
+        compare) echo runc time apache2-utils python3 curl jq iproute2 nftables procps util-linux mount ;;
         *) die "setup.sh: unknown group $1 (known: build rootfs test demo lint vm compare)" ;;
     esac
 }

@@ -4,7 +4,7 @@
 static_busybox() {
     local found
     found=$(command -v busybox) && ! ldd "$found" >/dev/null 2>&1 && echo "$found" && return
-    (cd "$stage" && apt-get download -q busybox-static >&2 && dpkg-deb -x busybox-static_*.deb .) || return
+    (cd "$stage" && apt-get download -qq -o APT::Sandbox::User=root busybox-static >&2 && dpkg-deb -x busybox-static_*.deb .) || return
     find "$stage" -type f -name busybox | head -n1
 }
 

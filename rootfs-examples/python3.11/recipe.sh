@@ -3,7 +3,7 @@
 # First stage: Debian packages, and the wheels of requirements.txt from PyPI. Second stage: the interpreter, the part of
 # the standard library that a service can use, the wheels, and the libraries they load.
 
-packages=(python3.11-minimal libpython3.11-stdlib busybox-static)
+packages=(python3.11-minimal libpython3.11-stdlib)
 
 stdlib=/usr/lib/python3.11
 wheels=/usr/local/lib/python3.11/dist-packages

@@ -1,6 +1,6 @@
 # Debian's Redis: the server, its client, the libraries they load, and a small shell to look around with.
 
-packages=(redis-server redis-tools busybox-static)
+packages=(redis-server redis-tools)
 
 assemble() {
     keep /usr/bin/redis-server /usr/bin/redis-check-rdb /usr/bin/redis-cli /usr/bin/busybox
