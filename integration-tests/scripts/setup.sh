@@ -58,7 +58,7 @@ install_rust() {
     has_rust && return
     say "set-up: cargo is missing or older than $(wanted_rust), the version that Cargo.toml asks for"
     if ! command -v rustup >/dev/null && ! is_installed cargo && ! is_installed rustc && [ "$(id -u)" = 0 ] &&
-        apt-cache show rustup >/dev/null 2>&1; then
+        apt-cache policy rustup 2>/dev/null | grep -q 'Candidate: [0-9]'; then
         install_packages rustup
     fi
     if command -v rustup >/dev/null; then
