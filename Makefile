@@ -30,8 +30,7 @@ demo: ## Run a Python service with its Redis in two containers, show that networ
 test: ## Run the unit and integration tests (as root; name what this host makes them skip)
 	@$(SCRIPTS)/setup.sh build test
 	@$(SCRIPTS)/build.sh $(PROFILE)
-	@rootfs-examples/build.sh busybox
-	@$(SCRIPTS)/test.sh
+	@$(SCRIPTS)/test.sh host
 
 test-unit: ## Run the unit tests alone (no root needed)
 	@$(SCRIPTS)/setup.sh build test
@@ -40,8 +39,7 @@ test-unit: ## Run the unit tests alone (no root needed)
 test-vm: ## Run the scenarios on cgroup v2, in an emulated machine
 	@$(SCRIPTS)/setup.sh build test vm
 	@$(SCRIPTS)/build.sh $(PROFILE)
-	@rootfs-examples/build.sh busybox
-	@integration-tests/vm/run.sh
+	@$(SCRIPTS)/test.sh vm
 
 lint: ## Check formatting, clippy, licences and advisories
 	@$(SCRIPTS)/setup.sh lint

@@ -14,11 +14,11 @@ packages_of() {
             echo mmdebstrap mount debian-archive-keyring ca-certificates python3
             python3 -m pip --version >/dev/null 2>&1 || echo python3-pip
             ;;
-        # runc and libseccomp are what the tests compare with.
-        test) echo runc libseccomp-dev pkg-config iproute2 nftables util-linux mount procps jq ;;
+        # runc and libseccomp are what the tests compare with; containers in the tests consist of busybox.
+        test) echo busybox-static runc libseccomp-dev pkg-config iproute2 nftables util-linux mount procps jq ;;
         demo) echo curl jq iproute2 nftables procps util-linux mount ;;
         lint) echo libseccomp-dev pkg-config ca-certificates curl gcc libc6-dev ;;
-        vm) echo qemu-system-x86 cpio busybox-static zstd xz-utils kmod ;;
+        vm) echo qemu-system-x86 cpio busybox-static xz-utils debian-archive-keyring runc nftables iproute2 ;;
         compare) echo runc time apache2-utils python3 curl jq iproute2 nftables procps util-linux mount ;;
         *) die "setup.sh: unknown group $1 (known: build rootfs test demo lint vm compare)" ;;
     esac

@@ -1,4 +1,4 @@
-# A shell and hundreds of small tools in one static program: for `hello`, and for the tests, which need it at once. So it is
+# A shell and hundreds of small tools in one static program: for `hello`, and for whoever needs a root at once. So it is
 # taken from the host when the host has it, and from Debian's package otherwise; neither installs anything.
 
 static_busybox() {
