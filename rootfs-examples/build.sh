@@ -134,7 +134,7 @@ build() (
     assemble
     rm -rf "$stage"
     echo "$want" >"$work/fingerprint"
-    # Two renames: a build that is interrupted leaves the old result or the new one, never a part of it.
+    # Renamed into place: a build that is interrupted never leaves a part of a result under its name.
     rm -rf "$out/.$name.old"
     [ ! -e "$out/$name" ] || mv "$out/$name" "$out/.$name.old"
     mv "$work" "$out/$name"
