@@ -38,7 +38,8 @@ sources() {
 # The host's proxy and download settings: mmdebstrap's apt reads its own configuration, not the host's.
 host_apt_options() { apt-config dump | grep -E '^Acquire::(https?::|Check-|Retries)' || true; }
 
-# Unpacks packages and what they depend on, and a static busybox to work with. No maintainer script runs, so no perl, debconf or adduser has to work.
+# Unpacks packages and what they depend on, and a static busybox to work with. No maintainer script runs, so no perl,
+# debconf or adduser has to work.
 debian_packages() { # STAGE PACKAGE...
     local stage=$1
     shift

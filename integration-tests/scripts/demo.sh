@@ -103,9 +103,9 @@ service=http://$(address_of product-service):5000
 
 heading "The service answers"
 show "curl $service/health"
-deadline=$((SECONDS + 20))
+deadline=$((SECONDS + 60))
 until curl -fsS --max-time 2 "$service/health" 2>"$work/curl" | tee "$work/health" | grep -q '"cache":"up"'; do
-    ((SECONDS < deadline)) || { cat "$work/curl" "$work/health" >&2; die "$service/health is not well after 20 seconds"; }
+    ((SECONDS < deadline)) || { cat "$work/curl" "$work/health" >&2; die "$service/health is not well after 60 seconds"; }
     sleep 0.1
 done
 cat "$work/health"
@@ -123,18 +123,41 @@ done
 heading "Half a processor is half a processor"
 cpu_stat=$(cgroup_file product-service cpu.stat)
 [ -n "$cpu_stat" ] || die "bin/minirun inspect product-service names no cgroup with cpu.stat"
+cpu_cgroup=$(dirname "$cpu_stat")
+if [ -f "$cpu_cgroup/cpu.max" ]; then
+    run cat "$cpu_cgroup/cpu.max" | tee "$work/quota"
+else
+    run cat "$cpu_cgroup/cpu.cfs_quota_us" "$cpu_cgroup/cpu.cfs_period_us" | tee "$work/quota"
+fi
+[ "$(grep -v '^\S*\$' "$work/quota" | xargs)" = "50000 100000" ] || die "the quota is not 50 ms in 100 ms"
 throttled() { awk '$1 == "nr_throttled" { print $2 }' "$cpu_stat"; }
+burst='import os, time
+workers = min(os.cpu_count(), 8)
+for _ in range(workers):
+    if os.fork() == 0:
+        end = time.monotonic() + 2
+        while time.monotonic() < end: pass
+        os._exit(0)
+for _ in range(workers): os.wait()
+print(f"{workers} processes, busy for 2 s, got {os.times().children_user / 2:.0%} of one processor")'
 before=$(throttled)
-burst='import time; t = time.monotonic()
-while time.monotonic() < t + 2: pass
-print(f"busy for 2 s, got {time.process_time() / 2:.0%} of one processor")'
-show "bin/minirun exec product-service python3 -c '<busy for two seconds>'"
-timeout --foreground 60 "$minirun" exec product-service python3 -c "$burst" | tee "$work/burst"
+# On a host that is busy itself a burst may not even get its half: then there is nothing to throttle, and it tries again.
+for _ in {1..5}; do
+    show "bin/minirun exec product-service python3 -c '<busy on every processor for two seconds>'"
+    timeout --foreground 60 "$minirun" exec product-service python3 -c "$burst" | tee "$work/burst"
+    share=$(grep -oE '[0-9]+%' "$work/burst" | tr -d %)
+    [ "$share" -le 60 ] || die "more than half a processor"
+    after=$(throttled)
+    [ "$after" -le "$before" ] || break
+    say "the host is too busy to give it half a processor"
+done
 show "grep nr_throttled $cpu_stat"
-after=$(throttled)
 say "nr_throttled $after (before: $before)"
-[ "$after" -gt "$before" ] || die "the burst was not throttled"
-good "the kernel stopped it $((after - before)) times"
+if [ "$after" -gt "$before" ]; then
+    good "the kernel stopped it $((after - before)) times"
+else
+    say "NOT SHOWN: throttling. The quota is set and was never exceeded, because this host is too busy to reach it."
+fi
 
 heading "128 MiB are 128 MiB"
 limit=$(cgroup_file product-service memory.max memory.limit_in_bytes)
