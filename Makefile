@@ -1,0 +1,55 @@
+# make help lists the targets. Each does its own set-up: on a fresh Debian or Ubuntu, as root, nothing has to be
+# installed first. The work is in integration-tests/scripts/ and rootfs-examples/build.sh.
+
+SCRIPTS := integration-tests/scripts
+PROFILE ?= release
+
+.DEFAULT_GOAL := help
+.PHONY: help build rootfs demo test test-unit test-vm lint compare clean
+
+help: ## List the targets
+	@echo 'minirun: an OCI container runtime with daemonless networking'
+	@echo
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; do \
+		printf '  make %-10s %s\n' "$$target" "$$text"; done
+
+build: ## Build bin/minirun, one static binary (PROFILE=dist for the smallest)
+	@$(SCRIPTS)/setup.sh build
+	@$(SCRIPTS)/build.sh $(PROFILE)
+
+rootfs: ## Build the root filesystems that the bundles use, if their recipes changed
+	@$(SCRIPTS)/setup.sh rootfs
+	@rootfs-examples/build.sh
+
+demo: ## Run a Python service with its Redis in two containers, show that network and limits work, clean up
+	@$(SCRIPTS)/setup.sh build rootfs demo
+	@$(SCRIPTS)/build.sh $(PROFILE)
+	@rootfs-examples/build.sh
+	@$(SCRIPTS)/demo.sh
+
+test: ## Run the unit and integration tests (as root; name what this host makes them skip)
+	@$(SCRIPTS)/setup.sh build test
+	@$(SCRIPTS)/build.sh $(PROFILE)
+	@$(SCRIPTS)/test.sh host
+
+test-unit: ## Run the unit tests alone (no root needed)
+	@$(SCRIPTS)/setup.sh build test
+	@PATH="$$HOME/.cargo/bin:$$PATH" cargo test --lib
+
+test-vm: ## Run the scenarios on cgroup v2, in an emulated machine
+	@$(SCRIPTS)/setup.sh build test vm
+	@$(SCRIPTS)/build.sh $(PROFILE)
+	@$(SCRIPTS)/test.sh vm
+
+lint: ## Check formatting, clippy, licences and advisories
+	@$(SCRIPTS)/setup.sh lint
+	@$(SCRIPTS)/lint.sh
+
+compare: ## Run the same bundles under runc and minirun and print one table
+	@$(SCRIPTS)/setup.sh build rootfs compare
+	@$(SCRIPTS)/build.sh $(PROFILE)
+	@rootfs-examples/build.sh
+	@$(SCRIPTS)/sandbox.sh python3 $(SCRIPTS)/compare.py
+
+clean: ## Remove everything that was built, root filesystems included
+	rm -rf target bin rootfs-examples/build

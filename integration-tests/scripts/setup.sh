@@ -1,0 +1,114 @@
+#!/usr/bin/env bash
+# Installs what a target needs and the host lacks, and says so: setup.sh GROUP...
+# Groups: build rootfs test demo lint vm compare. On Debian and Ubuntu, as root; does nothing when nothing is missing.
+set -euo pipefail
+. "$(dirname "$0")/narrate.sh"
+PATH=$HOME/.cargo/bin:$PATH
+
+packages_of() {
+    case $1 in
+        # A C compiler as Rust's linker, and libc.a for the static binary.
+        build) echo ca-certificates curl gcc libc6-dev ;;
+        # Debian's keys, which Ubuntu lacks; pip for the wheels, where there is none.
+        rootfs)
+            echo mmdebstrap mount debian-archive-keyring ca-certificates python3
+            python3 -m pip --version >/dev/null 2>&1 || echo python3-pip
+            ;;
+        # runc and libseccomp are what the tests compare with; containers in the tests consist of busybox.
+        test) echo busybox-static runc libseccomp-dev pkg-config iproute2 nftables util-linux mount procps jq ;;
+        demo) echo curl jq iproute2 nftables procps util-linux mount ;;
+        lint) echo libseccomp-dev pkg-config ca-certificates curl gcc libc6-dev ;;
+        vm) echo qemu-system-x86 cpio busybox-static xz-utils debian-archive-keyring runc nftables iproute2 ;;
+        compare) echo runc time apache2-utils python3 curl jq iproute2 nftables procps util-linux mount ;;
+        *) die "setup.sh: unknown group $1 (known: build rootfs test demo lint vm compare)" ;;
+    esac
+}
+
+is_installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
+
+install_packages() {
+    local package missing=()
+    if ! command -v apt-get >/dev/null; then
+        say "set-up: no apt-get on this host, so nothing is installed; these Debian packages are needed: $*"
+        return
+    fi
+    for package in "$@"; do
+        is_installed "$package" || missing+=("$package")
+    done
+    [ ${#missing[@]} != 0 ] || return 0
+    [ "$(id -u)" = 0 ] || die "these packages are missing: ${missing[*]}. Run this as root, or install them yourself."
+    say "set-up: installing ${missing[*]}"
+    export DEBIAN_FRONTEND=noninteractive
+    logged "package lists" apt-get update
+    logged "packages" apt-get install -y --no-install-recommends "${missing[@]}"
+}
+
+wanted_rust() { sed -n 's/^rust-version *= *"\(.*\)"/\1/p' "$repository/Cargo.toml"; }
+
+has_rust() {
+    local version
+    version=$(cd "$repository" && cargo --version 2>/dev/null | cut -d' ' -f2) && [ -n "$version" ] &&
+        printf '%s\n%s\n' "$(wanted_rust)" "$version" | sort -V -C
+}
+
+# From the distribution where it has rustup and no cargo package stands in the way; else from Rust's own installer, into
+# ~/.cargo, which leaves a cargo of the distribution alone.
+install_rust() {
+    local installer
+    has_rust && return
+    say "set-up: cargo is missing or older than $(wanted_rust), the version that Cargo.toml asks for"
+    if ! command -v rustup >/dev/null && ! is_installed cargo && ! is_installed rustc && [ "$(id -u)" = 0 ] &&
+        apt-cache policy rustup 2>/dev/null | grep -q 'Candidate: [0-9]'; then
+        install_packages rustup
+    fi
+    if command -v rustup >/dev/null; then
+        say "set-up: taking the stable Rust toolchain through rustup, as this user's default"
+        logged "Rust toolchain" rustup toolchain install stable --profile minimal -c rustfmt -c clippy
+        rustup default stable >/dev/null 2>&1
+    else
+        say "set-up: installing Rust with https://sh.rustup.rs into ~/.cargo"
+        installer=$(mktemp)
+        logged "Rust installer" curl --proto '=https' --tlsv1.2 -fsS -o "$installer" https://sh.rustup.rs
+        RUSTUP_INIT_SKIP_PATH_CHECK=yes logged "Rust toolchain" \
+            sh "$installer" -y --no-modify-path --profile minimal -c rustfmt -c clippy
+        rm -f "$installer"
+    fi
+    hash -r
+    has_rust || die "cargo is still older than $(wanted_rust): $(cargo --version 2>&1)"
+}
+
+# fmt and clippy come with rustup's components or with the distribution's packages.
+install_linters() {
+    cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 && return
+    if command -v rustup >/dev/null; then
+        logged "rustfmt and clippy" rustup component add rustfmt clippy
+    else
+        install_packages rustfmt rust-clippy
+    fi
+}
+
+# cargo-deny checks licences and advisories. A host where it cannot be built can still lint the code: lint.sh says so.
+install_cargo_deny() {
+    cargo deny --version >/dev/null 2>&1 && return
+    say "set-up: installing cargo-deny from crates.io, once (some minutes)"
+    logged "cargo-deny" cargo install cargo-deny --locked || say "set-up: cargo-deny could not be installed"
+}
+
+[ $# != 0 ] || die "usage: setup.sh GROUP... (build rootfs test demo lint vm compare)"
+packages=()
+for group in "$@"; do
+    list=$(packages_of "$group")
+    read -ra more <<<"${list//$'\n'/ }"
+    packages+=("${more[@]}")
+done
+install_packages $(printf '%s\n' "${packages[@]}" | sort -u)
+for group in "$@"; do
+    case $group in
+        build | test | vm) install_rust ;;
+        lint)
+            install_rust
+            install_linters
+            install_cargo_deny
+            ;;
+    esac
+done
