@@ -8,5 +8,23 @@
 
 mod harness;
 
+#[path = "scenarios/bad_input.rs"]
+mod bad_input;
+#[path = "scenarios/crash.rs"]
+mod crash;
+#[path = "scenarios/hooks.rs"]
+mod hooks;
 #[path = "scenarios/lifecycle.rs"]
 mod lifecycle;
+#[path = "scenarios/limits.rs"]
+mod limits;
+#[path = "scenarios/mounts.rs"]
+mod mounts;
+#[path = "scenarios/namespaces.rs"]
+mod namespaces;
+#[path = "scenarios/parity.rs"]
+mod parity;
+#[path = "scenarios/process.rs"]
+mod process;
+#[path = "scenarios/seccomp.rs"]
+mod seccomp;

@@ -62,15 +62,18 @@ impl<'h> Container<'h> {
         self
     }
 
-    /// Appends to an array of config.json (made when it is missing), which a JSON pointer names.
+    /// Appends to an array of config.json (made when it is missing), which a path of keys like `/linux/devices` names.
     pub(crate) fn push(self, pointer: &str, value: Value) -> Self {
         self.edit(|config| {
-            let (parent, name) = pointer.rsplit_once('/').unwrap();
-            let parent = config.pointer_mut(parent).unwrap();
-            if parent[name].is_null() {
-                parent[name] = json!([]);
+            // Indexing makes what is missing on the way.
+            let array = pointer
+                .split('/')
+                .skip(1)
+                .fold(config, |value, key| &mut value[key]);
+            if array.is_null() {
+                *array = json!([]);
             }
-            parent[name].as_array_mut().unwrap().push(value);
+            array.as_array_mut().unwrap().push(value);
         })
     }
 

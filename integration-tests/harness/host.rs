@@ -103,6 +103,11 @@ impl Host {
         &self.dir
     }
 
+    /// What there is on the machine that was not there when the host was made, a line each.
+    pub(crate) fn leaks(&self) -> Vec<String> {
+        leaks::settled(&self.before, &self.tag, self.holder.id())
+    }
+
     /// A process in the sandbox, for `/proc/PID/...`.
     pub(crate) fn pid(&self) -> u32 {
         self.holder.id()
@@ -128,6 +133,11 @@ impl Host {
             .succeeds()
     }
 
+    /// The binary under test.
+    pub(crate) fn binary(&self) -> &Path {
+        &self.runtime
+    }
+
     /// The runtime under test, for commands with an environment, directory or input of their own.
     pub(crate) fn runtime(&self) -> Invocation<'_> {
         self.command(&self.runtime)
@@ -148,7 +158,7 @@ impl Host {
 
 impl Drop for Host {
     fn drop(&mut self) {
-        let leaked = leaks::settled(&self.before, &self.tag, self.holder.id());
+        let leaked = self.leaks();
         leaks::clean(&self.tag, self.holder.id());
         let _ = self.holder.kill();
         let _ = self.holder.wait();
@@ -272,11 +282,6 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// The process id, which is the command's own: the way into the namespaces is a chain of execve.
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
     /// What it has written so far.
     pub(crate) fn stdout(&self) -> String {
         fs::read_to_string(&self.stdout).unwrap()

@@ -5,7 +5,7 @@ section mounts; cat /proc/self/mountinfo
 section status; grep -E '^(Uid|Gid|Groups|Cap[A-Za-z]*|NoNewPrivs|Seccomp|Seccomp_filters|NSpid|Umask):' /proc/$$/status
 section limits; sed 1d /proc/$$/limits
 section oom_score_adj; cat /proc/$$/oom_score_adj
-section descriptors; ls /proc/$$/fd | while read -r fd; do [ -e "/proc/$$/fd/$fd" ] && echo "$fd"; done
+section descriptors; ls /proc/$$/fd
 section environment; tr '\0' '\n' </proc/$$/environ | sort
 section cwd; readlink /proc/$$/cwd
 section command; tr '\0' '\n' </proc/1/cmdline | head -n 1
@@ -15,7 +15,7 @@ section session; cut -d' ' -f4-7 /proc/$$/stat
 section signals; grep -E '^Sig(Blk|Ign|Cgt)' /proc/$$/status
 section cgroup; cat /proc/self/cgroup
 section devices; ls -lR /dev | sed 's/ [A-Z][a-z][a-z] .*[0-9] / /'
-section root; ls -l / | sed 's/ [A-Z][a-z][a-z] .*[0-9] / /'
+section root; stat -c '%A %u:%g %n' /*
 section proc; for path in acpi asound kcore keys latency_stats timer_list timer_stats sched_debug scsi bus fs irq sys sysrq-trigger
 do stat -c '%n %F %a %t:%T' "/proc/$path" 2>&1; done
 section masked; for path in /proc/kcore /proc/keys /proc/timer_list /proc/sched_debug

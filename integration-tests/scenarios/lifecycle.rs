@@ -386,7 +386,9 @@ fn exec_detached_writes_its_pid_and_returns() {
     web.exec_with(&options, ["sleep", "1000"]).succeeds();
     let pid = fs::read_to_string(&pid_file).unwrap();
     let command = format!("/proc/{}/cmdline", pid.parse::<u32>().unwrap());
-    wait_until("it executes", || fs::read_to_string(&command).unwrap() == "sleep\x001000\0");
+    wait_until("it executes", || {
+        fs::read_to_string(&command).unwrap() == "sleep\x001000\0"
+    });
 }
 
 #[test]

@@ -31,4 +31,4 @@ done
 shift
 # shellcheck disable=SC2086 # the options are words, the paths of a build tree have no blanks
 exec "$here/boot.sh" --timeout "${MINIRUN_VM_TIMEOUT:-900}" $options \
-    "MINIRUN_BIN=/usr/bin/minirun scenarios --test-threads=1 $*"
+    "MINIRUN_BIN=/usr/bin/minirun MINIRUN_CRASH_ROUNDS=${MINIRUN_CRASH_ROUNDS:-15} scenarios --test-threads=1 $*"
