@@ -1,0 +1,30 @@
+//! Scenarios against the built binary: each runs in a host of its own (see [`harness`]), as root.
+//!
+//! `MINIRUN_BIN` names the runtime, by default `bin/minirun`. The same program runs in the cgroup v2 machine
+//! (`integration-tests/vm/run.sh`), so a scenario asks the harness which cgroup version it is on.
+
+// Helpers are not in `cfg(test)`, where the lint allows these by itself.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod harness;
+
+#[path = "scenarios/bad_input.rs"]
+mod bad_input;
+#[path = "scenarios/crash.rs"]
+mod crash;
+#[path = "scenarios/hooks.rs"]
+mod hooks;
+#[path = "scenarios/lifecycle.rs"]
+mod lifecycle;
+#[path = "scenarios/limits.rs"]
+mod limits;
+#[path = "scenarios/mounts.rs"]
+mod mounts;
+#[path = "scenarios/namespaces.rs"]
+mod namespaces;
+#[path = "scenarios/parity.rs"]
+mod parity;
+#[path = "scenarios/process.rs"]
+mod process;
+#[path = "scenarios/seccomp.rs"]
+mod seccomp;
