@@ -78,6 +78,11 @@ impl Attacher<'_> {
                 }
             })?;
         let stat = fstat(&fd).os("stat mount point", &shown)?;
+        // move_mount(2) says EINVAL to this; callers of runc look for the text of ENOTDIR.
+        if (file_type(&stat) == SFlag::S_IFDIR) != (make == Make::Directory) {
+            let error = Error::os("mount on", &shown, Errno::ENOTDIR);
+            return Err(error.hint("a directory cannot be mounted on a file, nor a file on a directory"));
+        }
         // The path was checked when it was planned; this is for links that lead there by another name.
         if *self.proc_device == Some(stat.st_dev) && !destination.in_proc {
             let why = format_args!("{shown:?} cannot be mounted because it is inside /proc");

@@ -38,6 +38,8 @@ mod options;
 mod plan;
 mod root_fd;
 mod switch;
+#[cfg(test)]
+mod tests;
 
 use std::os::fd::OwnedFd;
 

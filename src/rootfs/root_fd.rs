@@ -96,6 +96,9 @@ impl RootFd {
                     }
                     _ => Error::os(stage, destination, errno),
                 })?;
+        if file_type(&fstat(&target).os(stage, destination)?) == SFlag::S_IFDIR {
+            return Err(Error::os(stage, destination, Errno::EISDIR));
+        }
         mount::clone_tree(source, false)
             .and_then(|detached| mount::attach(detached, target))
             .os(stage, destination)

@@ -29,3 +29,25 @@ pub fn openat2<P: ?Sized + NixPath>(
         }
     }
 }
+
+/// Swaps two names of a directory in one step: what an attacker does to a path that is being looked at.
+///
+/// # Errors
+/// As renameat2(2).
+#[cfg(test)]
+pub(crate) fn exchange(directory: impl AsFd, a: &std::ffi::CStr, b: &std::ffi::CStr) -> nix::Result<()> {
+    use std::os::fd::AsRawFd;
+    let fd = directory.as_fd().as_raw_fd();
+    // SAFETY: both names are terminated strings and live through the call.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_renameat2,
+            fd,
+            a.as_ptr(),
+            fd,
+            b.as_ptr(),
+            libc::RENAME_EXCHANGE,
+        )
+    };
+    Errno::result(result).map(drop)
+}
