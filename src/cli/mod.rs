@@ -1,1 +1,225 @@
-//! The command line: parse, dispatch, print.
+//! The command line: parse, dispatch, print. One file per verb; what verbs share is in [`args`].
+//!
+//! The grammar is runc's: global options before the command, options of `create`, `run` and others before or after the
+//! id, everything after the id of `exec` belongs to the program.
+
+pub mod args;
+mod create;
+mod delete;
+mod exec;
+mod features;
+mod inspect;
+mod kill;
+mod list;
+mod pause;
+mod ps;
+mod run;
+mod spec;
+mod start;
+mod state;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{Parser, Subcommand};
+use nix::unistd::geteuid;
+
+use crate::container::store::{DEFAULT_ROOT, Store};
+use crate::error::{Error, Kind, OsContext, Result};
+use crate::init::exe;
+use crate::log;
+
+/// An OCI container runtime with daemonless networking.
+#[derive(Debug, Parser)]
+#[command(name = "minirun", disable_version_flag = true, arg_required_else_help = true)]
+#[command(after_help = "Without an engine: minirun run BUNDLE/ runs a bundle on the network `default`.")]
+struct Cli {
+    /// Print the version and exit
+    #[arg(short, long)]
+    version: bool,
+    /// Directory of the containers' state
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_ROOT)]
+    root: PathBuf,
+    /// File to append the log to, instead of standard error
+    #[arg(long, value_name = "FILE")]
+    log: Option<PathBuf>,
+    /// Shape of the log's lines
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    log_format: LogFormat,
+    /// Log what is done
+    #[arg(long)]
+    debug: bool,
+    /// Use systemd's control groups
+    #[arg(long)]
+    systemd_cgroup: bool,
+    /// Run without root's privileges (true, false or auto)
+    #[arg(long, value_name = "BOOL", default_value = "auto")]
+    rootless: String,
+    /// Ignored: CRIU is looked up in PATH
+    #[arg(long, value_name = "PATH", hide = true)]
+    criu: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Create(create::Args),
+    Delete(delete::Args),
+    Exec(exec::Args),
+    Features(features::Args),
+    Inspect(inspect::Args),
+    Kill(kill::Args),
+    List(list::Args),
+    Pause(pause::PauseArgs),
+    Ps(ps::Args),
+    Resume(pause::ResumeArgs),
+    Run(run::Args),
+    Spec(spec::Args),
+    Start(start::Args),
+    State(state::Args),
+}
+
+/// The whole program: the exit status for the caller.
+pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
+    let args: Vec<OsString> = args.map(args::long_with_one_dash).collect();
+    let name = args::program_name(args.first());
+    let cli = match Cli::try_parse_from(&args) {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    if cli.version {
+        print_version(&name);
+        return ExitCode::SUCCESS;
+    }
+    // The library reports a missing command itself, but for a lone option.
+    let Some(command) = &cli.command else {
+        eprintln!("a command is required; see {name} --help");
+        return ExitCode::FAILURE;
+    };
+    // Before the log is opened: it would take the number of a descriptor that the caller forgot to pass.
+    let prepared = command.keep().and_then(|keep| {
+        open_log(&cli)?;
+        if enters_container(command) && geteuid().is_root() {
+            exe::protect(&args)?;
+        }
+        Ok(keep)
+    });
+    match prepared.and_then(|keep| dispatch(&cli, command, keep)) {
+        Ok(status) => ExitCode::from(status),
+        Err(error) => {
+            log::error(&error);
+            ExitCode::from(if matches!(command, Command::Exec(_)) {
+                u8::MAX
+            } else {
+                1
+            })
+        }
+    }
+}
+
+impl Command {
+    /// The descriptors that the program is to get, as far as the command takes any.
+    fn keep(&self) -> Result<crate::init::process::Keep> {
+        match self {
+            Command::Create(args) => args.create.keep(),
+            Command::Run(args) => args.create.keep(),
+            Command::Exec(args) => args.keep(),
+            _ => Ok(Default::default()),
+        }
+    }
+}
+
+/// Whether a process of this command enters a container.
+fn enters_container(command: &Command) -> bool {
+    matches!(command, Command::Create(_) | Command::Run(_) | Command::Exec(_))
+}
+
+fn dispatch(cli: &Cli, command: &Command, keep: crate::init::process::Keep) -> Result<u8> {
+    match command {
+        Command::Features(_) => return features::run(),
+        Command::Spec(args) => return spec::run(args),
+        _ => {}
+    }
+    check_privilege(cli)?;
+    let root = std::path::absolute(&cli.root).os("--root", cli.root.display())?;
+    if root.parent().is_none() {
+        return Err(Error::invalid("--root", "must not be the root directory"));
+    }
+    let store = Store::new(root);
+    match command {
+        Command::Create(args) => create::run(&store, args, keep),
+        Command::Delete(args) => delete::run(&store, args),
+        Command::Exec(args) => exec::run(&store, args, keep),
+        Command::Inspect(args) => inspect::run(&store, args),
+        Command::Kill(args) => kill::run(&store, args),
+        Command::List(args) => list::run(&store, args),
+        Command::Pause(args) => pause::pause(&store, args),
+        Command::Ps(args) => ps::run(&store, args),
+        Command::Resume(args) => pause::resume(&store, args),
+        Command::Run(args) => run::run(&store, args, keep),
+        Command::Start(args) => start::run(&store, args),
+        Command::State(args) => state::run(&store, args),
+        Command::Features(_) | Command::Spec(_) => Ok(0),
+    }
+}
+
+fn open_log(cli: &Cli) -> Result<()> {
+    let format = match cli.log_format {
+        LogFormat::Text => log::Format::Text,
+        LogFormat::Json => log::Format::Json,
+    };
+    log::init(cli.log.as_deref(), format, cli.debug)?;
+    if cli.criu.is_some() {
+        log::warn("--criu is ignored: CRIU is looked up in PATH");
+    }
+    Ok(())
+}
+
+fn check_privilege(cli: &Cli) -> Result<()> {
+    if cli.systemd_cgroup {
+        return Err(
+            Error::unsupported("--systemd-cgroup", "this version manages control groups itself")
+                .hint("configure the engine for the cgroupfs driver"),
+        );
+    }
+    if cli.rootless == "true" {
+        return Err(Error::unsupported(
+            "--rootless=true",
+            "this version needs root's privileges",
+        ));
+    }
+    if !geteuid().is_root() {
+        return Err(
+            Error::new(Kind::Os, "permission denied: minirun needs root's privileges").hint("use sudo"),
+        );
+    }
+    Ok(())
+}
+
+/// What clap has to say: help is a success; a mistake shows the usage and exits with 1, as in runc.
+fn usage(error: &clap::Error) -> ExitCode {
+    // A closed standard output is nothing to complain about here.
+    let _ = error.print();
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    }
+}
+
+/// moby takes the last line with the word "version", go-runc the one that starts with `runc version`.
+fn print_version(name: &str) {
+    println!("{name} version {}", env!("CARGO_PKG_VERSION"));
+    if let Some(commit) = option_env!("MINIRUN_COMMIT") {
+        println!("commit: {commit}");
+    }
+    println!("spec: {}", crate::spec::OCI_VERSION);
+}

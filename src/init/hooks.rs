@@ -21,6 +21,7 @@ use nix::unistd::{Pid, dup2_stderr, dup2_stdin, dup2_stdout, execve, pipe2, read
 use oci_spec::runtime as oci;
 
 use crate::error::{Error, Kind, OsContext, Result, describe};
+use crate::log;
 use crate::sys::clone::{Options, spawn};
 use crate::sys::{pidfd, process};
 
@@ -105,17 +106,20 @@ impl Hooks {
     /// called with its process group.
     ///
     /// # Errors
-    /// The first hook that cannot be run, fails, or takes longer than its timeout; hooks after it do not run.
+    /// The first hook that cannot be run, fails, or takes longer than its timeout; hooks after it do not run. For
+    /// poststop hooks that is a warning only, and the others run.
     pub fn run(&self, point: Point, state: &str, mut recorded: impl FnMut(Pid) -> Result<()>) -> Result<()> {
         for hook in self.0.iter().filter(|hook| hook.point == point) {
-            hook.run(state, &mut recorded).map_err(|error| {
-                error.during(format_args!(
-                    "error running {} hook #{} {}",
-                    point.name(),
-                    hook.index,
-                    hook.path.to_string_lossy()
-                ))
-            })?;
+            let (name, index, path) = (point.name(), hook.index, hook.path.to_string_lossy());
+            match hook.run(state, &mut recorded) {
+                Ok(()) => {}
+                Err(error) if point == Point::Poststop => {
+                    log::warn(error.during(format_args!("error running {name} hook #{index} {path}")));
+                }
+                Err(error) => {
+                    return Err(error.during(format_args!("error running {name} hook #{index} {path}")));
+                }
+            }
         }
         Ok(())
     }

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns, unshare};
+use nix::sys::stat::fstat;
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 use oci_spec::runtime::{LinuxIdMapping, LinuxNamespaceType, Spec};
@@ -22,9 +23,12 @@ use crate::sys::clone::{Child, Flags, Options, spawn};
 use crate::sys::{process, socket};
 
 /// The namespaces of a container, from `linux.namespaces`, the id mappings and the time offsets.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Plan {
     create: Flags,
+    /// Made by the child once it has become root of its user namespace: the root directory of the IPC namespace's
+    /// message queues belongs to whoever makes it.
+    create_as_root: CloneFlags,
     join: Vec<Join>,
     uid_map: String,
     gid_map: String,
@@ -53,7 +57,14 @@ const KINDS: [(LinuxNamespaceType, &str, i32); 8] = [
 impl Plan {
     /// Translates a validated configuration; pure.
     pub fn new(spec: &Spec) -> Plan {
-        let mut plan = Plan::default();
+        let mut plan = Plan {
+            create: Flags::default(),
+            create_as_root: CloneFlags::empty(),
+            join: Vec::new(),
+            uid_map: String::new(),
+            gid_map: String::new(),
+            time_offsets: String::new(),
+        };
         let Some(linux) = spec.linux() else { return plan };
         for (index, namespace) in linux.namespaces().iter().flatten().enumerate() {
             let flag = flag_of(namespace.typ());
@@ -67,6 +78,9 @@ impl Plan {
                 }
                 _ => plan.create |= flag.into(),
             }
+        }
+        if plan.has(LinuxNamespaceType::User) && plan.creates(LinuxNamespaceType::Ipc) {
+            plan.create_as_root = CloneFlags::CLONE_NEWIPC;
         }
         plan.uid_map = id_map(linux.uid_mappings().as_deref());
         plan.gid_map = id_map(linux.gid_mappings().as_deref());
@@ -86,6 +100,21 @@ impl Plan {
     /// Whether the container has a namespace of this kind that is not the runtime's: a new one or one joined by path.
     pub fn has(&self, kind: LinuxNamespaceType) -> bool {
         self.creates(kind) || self.join.iter().any(|join| join.flag == flag_of(kind))
+    }
+
+    /// The namespaces that a further process of the container has to join: all that are not the runtime's.
+    ///
+    /// # Errors
+    /// When the container's first process is gone.
+    pub(super) fn joined_by_exec(&self, init: Pid) -> Result<CloneFlags> {
+        let mut flags = CloneFlags::empty();
+        for (kind, name, _) in KINDS {
+            // Joining the user namespace that one is in already is an error; joining any other again is not.
+            if self.has(kind) && !(kind == LinuxNamespaceType::User && is_same_namespace(name, init)?) {
+                flags |= flag_of(kind);
+            }
+        }
+        Ok(flags)
     }
 
     /// Opens every namespace that is joined by path.
@@ -131,20 +160,8 @@ impl Plan {
     /// The part that only the child can do, after it was placed into its cgroup.
     ///
     /// # Errors
-    /// Those of unshare(2), setns(2) and setresuid(2).
+    /// Those of unshare(2) and setns(2).
     pub fn settle(&self, opened: &Opened<'_>) -> Result<()> {
-        if self.has(LinuxNamespaceType::User) {
-            // The mapped root owns what is made from here on. Without a mapping for 0 the ids stay as they are.
-            for (stage, result) in [
-                ("set group id", process::set_group(0)),
-                ("set user id", process::set_user(0)),
-            ] {
-                match result {
-                    Ok(()) | Err(Errno::EINVAL) => {}
-                    Err(errno) => return Err(Error::os(stage, "0 in the user namespace", errno)),
-                }
-            }
-        }
         if self.creates(LinuxNamespaceType::Cgroup) {
             unshare(CloneFlags::CLONE_NEWCGROUP).os("unshare", "cgroup namespace")?;
         }
@@ -153,6 +170,37 @@ impl Plan {
         }
         Ok(())
     }
+}
+
+impl Plan {
+    /// In a user namespace: becomes its root, and makes the namespaces that are to belong to it.
+    ///
+    /// # Errors
+    /// Those of setresuid(2) and unshare(2).
+    pub fn become_root(&self) -> Result<()> {
+        if !self.has(LinuxNamespaceType::User) {
+            return Ok(());
+        }
+        become_root()?;
+        if self.create_as_root.is_empty() {
+            return Ok(());
+        }
+        unshare(self.create_as_root).os("unshare", "ipc namespace")
+    }
+}
+
+/// The mapped root owns what is made from here on. Without a mapping for 0 the ids stay as they are.
+pub(super) fn become_root() -> Result<()> {
+    for (stage, result) in [
+        ("set group id", process::set_group(0)),
+        ("set user id", process::set_user(0)),
+    ] {
+        match result {
+            Ok(()) | Err(Errno::EINVAL) => {}
+            Err(errno) => return Err(Error::os(stage, "0 in the user namespace", errno)),
+        }
+    }
+    Ok(())
 }
 
 /// A plan whose joined namespaces are open.
@@ -165,6 +213,23 @@ pub struct Opened<'a> {
 }
 
 impl Opened<'_> {
+    /// Whether the container joins, by path, a namespace that the runtime is in itself.
+    ///
+    /// # Errors
+    /// Those of reading /proc/self/ns.
+    pub fn is_runtimes(&self, kind: LinuxNamespaceType) -> Result<bool> {
+        let Some((flag, namespace)) = self.enter.iter().find(|(flag, _)| *flag == flag_of(kind)) else {
+            return Ok(false);
+        };
+        let (_, own) = own(*flag)?;
+        let identity = |namespace: &OwnedFd| {
+            fstat(namespace)
+                .map(|status| (status.st_dev, status.st_ino))
+                .os("stat", "a namespace")
+        };
+        Ok(identity(namespace)? == identity(&own)?)
+    }
+
     /// Clones `child` into its namespaces (the cgroup and mount namespaces that [`Plan::settle`] handles aside).
     ///
     /// # Errors
@@ -172,7 +237,9 @@ impl Opened<'_> {
     /// get back it exits, because nothing that it did after would be in the right place.
     pub fn spawn(&self, cgroup: Option<&OwnedFd>, child: impl FnOnce() -> u8) -> Result<Child> {
         let plan = self.plan;
-        let mut flags = plan.create.without(CloneFlags::CLONE_NEWCGROUP.into());
+        let mut flags = plan
+            .create
+            .without((CloneFlags::CLONE_NEWCGROUP | plan.create_as_root).into());
         let mut back = Vec::new();
         if !plan.time_offsets.is_empty() {
             // Offsets must be written before the first process enters, so the clone cannot make this namespace.
@@ -284,6 +351,24 @@ fn open_namespace(join: &Join) -> Result<OwnedFd> {
 fn not_a_namespace(field: &str, path: &Path) -> Error {
     Error::invalid(field, format_args!("{} is not a namespace", path.display()))
         .hint("namespaces are in /proc/PID/ns")
+}
+
+/// setns(2) refuses the user namespace that the caller is in already.
+fn is_same_namespace(name: &str, pid: Pid) -> Result<bool> {
+    let identity = |owner: &str| {
+        let path = format!("/proc/{owner}/ns/{name}");
+        nix::sys::stat::stat(path.as_str())
+            .map(|status| (status.st_dev, status.st_ino))
+            .map_err(|errno| {
+                let error = Error::os("stat", &path, errno);
+                if errno == Errno::ENOENT {
+                    error.hint("the container has stopped")
+                } else {
+                    error
+                }
+            })
+    };
+    Ok(identity("self")? == identity(&pid.to_string())?)
 }
 
 /// The runtime's own namespace of a kind, to come back to.

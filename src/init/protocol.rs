@@ -13,7 +13,8 @@
 //!                        ◀── Console (with fd) ─   only with a terminal
 //!                        ◀───────────── Ready ──   became its user; program found; seccomp at hand
 //!   record `created`; pid file
-//!            create:     ── Detach ───────────▶   waits for a starter on the start socket
+//!            create:     ── Detach ───────────▶   no longer dies with its parent
+//!                        ◀────────── Detached ──   waits for a starter on the start socket
 //!            run:        ── Start ────────────▶   startContainer hooks, execve
 //!                        ◀─────── end of file ──   execve succeeded: the socket is close-on-exec
 //! ```
@@ -51,6 +52,8 @@ pub enum ToParent {
     Console(OwnedFd),
     /// Everything but execve is done.
     Ready,
+    /// The runtime may exit.
+    Detached,
     /// Set-up failed; the child is about to exit.
     Failed(Error),
     /// The socket was closed: execve succeeded, or the child is dead.
@@ -121,6 +124,7 @@ impl Channel {
         match message {
             ToParent::Mounted => data.push(b'm'),
             ToParent::Ready => data.push(b'r'),
+            ToParent::Detached => data.push(b'd'),
             ToParent::Closed => return Ok(()),
             ToParent::Console(master) => {
                 data.push(b't');
@@ -150,6 +154,7 @@ impl Channel {
             (None, _) => Ok(ToParent::Closed),
             (Some((b'm', [])), None) => Ok(ToParent::Mounted),
             (Some((b'r', [])), None) => Ok(ToParent::Ready),
+            (Some((b'd', [])), None) => Ok(ToParent::Detached),
             (Some((b't', [])), Some(master)) => Ok(ToParent::Console(master)),
             (Some((b'f', error)), None) => Ok(ToParent::Failed(
                 serde_json::from_slice(error).map_err(|_| unknown(error))?,

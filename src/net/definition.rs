@@ -150,7 +150,7 @@ pub(super) fn free_subnet(name: &str, taken: &[Taken]) -> Result<Subnet> {
 }
 
 /// The names of all networks that are defined, sorted.
-pub(super) fn names(dirs: &Dirs) -> Result<Vec<String>> {
+pub fn names(dirs: &Dirs) -> Result<Vec<String>> {
     let entries = match fs::read_dir(&dirs.lib) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         result => result.os("read directory", dirs.lib.display())?,

@@ -35,7 +35,7 @@ use std::os::fd::BorrowedFd;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::definition::{DEFAULT, Definition, Dirs, Driver};
+pub use self::definition::{DEFAULT, Definition, Dirs, Driver, names};
 pub use self::endpoint::{Endpoint, Mac};
 pub use self::files::{hostname, hosts, resolv_conf};
 pub use self::namespace::NamespaceId;

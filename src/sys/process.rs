@@ -82,3 +82,22 @@ pub fn namespace_type(namespace: BorrowedFd<'_>) -> nix::Result<libc::c_int> {
     // SAFETY: this request takes no argument.
     Errno::result(unsafe { libc::ioctl(namespace.as_raw_fd(), NS_GET_NSTYPE) })
 }
+
+/// Sets the real user id alone: access(2) then answers for that user while we keep the privileges of the effective one.
+///
+/// # Errors
+/// Those of setresuid(2).
+pub fn set_real_user(uid: u32) -> nix::Result<()> {
+    const UNCHANGED: u32 = u32::MAX;
+    // SAFETY: as in `set_user`.
+    Errno::result(unsafe { libc::syscall(libc::SYS_setresuid, uid, UNCHANGED, UNCHANGED) }).map(drop)
+}
+
+/// Sets the NIS domain name of this UTS namespace (setdomainname(2)).
+///
+/// # Errors
+/// `EINVAL` when it is longer than 64 bytes.
+pub fn set_domain_name(name: &str) -> nix::Result<()> {
+    // SAFETY: pointer and length describe the string.
+    Errno::result(unsafe { libc::setdomainname(name.as_ptr().cast(), name.len()) }).map(drop)
+}

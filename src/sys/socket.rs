@@ -5,7 +5,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::cmsg_space;
 use nix::errno::Errno;
-use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
+use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, accept4, recvmsg, sendmsg};
 
 /// Sends one message, with a descriptor when one is given. A peer that is gone is `EPIPE`, never a signal.
 ///
@@ -62,12 +62,26 @@ pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> nix::Result<(usize,
     Ok((message.bytes, received))
 }
 
+/// Accepts a connection, close-on-exec.
+///
+/// # Errors
+/// Those of accept4(2), `EINTR` aside.
+pub fn accept(listener: BorrowedFd<'_>) -> nix::Result<OwnedFd> {
+    loop {
+        match accept4(listener.as_raw_fd(), SockFlag::SOCK_CLOEXEC) {
+            Err(Errno::EINTR) => {}
+            // SAFETY: a fresh descriptor, which nothing else owns.
+            result => return result.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Write;
     use std::os::fd::AsFd;
 
-    use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+    use nix::sys::socket::{AddressFamily, SockType, socketpair};
     use nix::unistd::{pipe, read};
 
     use super::*;

@@ -1,0 +1,142 @@
+//! What several verbs take.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use crate::container::create::{Options, Terminal};
+use crate::error::{Error, OsContext, Result};
+use crate::init::process::Keep;
+use crate::spec::id::Id;
+
+/// The options that `create` and `run` share.
+#[derive(Debug, Args)]
+pub struct CreateArgs {
+    /// The bundle's directory
+    #[arg(short, long, value_name = "DIR")]
+    pub bundle: Option<PathBuf>,
+    /// Socket that gets the master of the container's terminal
+    #[arg(long, value_name = "PATH")]
+    pub console_socket: Option<PathBuf>,
+    /// Socket that gets a pidfd of the container's first process
+    #[arg(long, value_name = "PATH")]
+    pub pidfd_socket: Option<PathBuf>,
+    /// File for the process id
+    #[arg(long, value_name = "PATH")]
+    pub pid_file: Option<PathBuf>,
+    /// Do not use pivot_root, for hosts whose root is an initramfs
+    #[arg(long)]
+    pub no_pivot: bool,
+    /// Share the caller's session keyring
+    #[arg(long)]
+    pub no_new_keyring: bool,
+    /// Pass this many descriptors after standard error to the program
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub preserve_fds: u32,
+    /// Network to join: NAME[:ip=ADDRESS,mac=MAC,alias=NAME], none or host; may be repeated
+    #[arg(long, value_name = "NETWORK")]
+    pub network: Vec<String>,
+}
+
+impl CreateArgs {
+    /// The descriptors that the program gets.
+    pub(super) fn keep(&self) -> Result<Keep> {
+        keep(self.preserve_fds)
+    }
+
+    /// For a bundle and an id; `shown` says who shows a terminal when there is no socket.
+    pub(super) fn options(
+        &self,
+        id: Id,
+        bundle: &Path,
+        native: bool,
+        shown: Terminal,
+        keep: Keep,
+    ) -> Options {
+        Options {
+            id,
+            bundle: bundle.to_owned(),
+            terminal: self.console_socket.clone().map_or(shown, Terminal::Socket),
+            pidfd_socket: self.pidfd_socket.clone(),
+            pid_file: self.pid_file.clone(),
+            no_pivot: self.no_pivot,
+            no_new_keyring: self.no_new_keyring,
+            keep,
+            networks: self.network.clone(),
+            native,
+        }
+    }
+}
+
+/// Descriptors from `--preserve-fds` and from socket activation (sd_listen_fds(3)), checked to be open.
+pub(super) fn keep(preserve: u32) -> Result<Keep> {
+    let number = |name: &str| {
+        std::env::var(name)
+            .ok()
+            .and_then(|value| value.parse::<u32>().ok())
+    };
+    let for_us = number("LISTEN_PID").is_none_or(|pid| pid == std::process::id());
+    let listen = if for_us {
+        number("LISTEN_FDS").unwrap_or(0)
+    } else {
+        0
+    };
+    let last = 3_u32.saturating_add(listen).saturating_add(preserve);
+    for fd in 3..last {
+        if !Path::new(&format!("/proc/self/fd/{fd}")).exists() {
+            return Err(Error::invalid(
+                "--preserve-fds",
+                format_args!("descriptor {fd} is not open"),
+            ));
+        }
+    }
+    Ok(Keep { listen, preserve })
+}
+
+/// The bundle's directory; the working directory unless named.
+pub(super) fn bundle(named: Option<&Path>) -> Result<PathBuf> {
+    match named {
+        Some(path) => Ok(path.to_owned()),
+        None => std::env::current_dir().os("find", "the working directory"),
+    }
+}
+
+/// Go's flag parser takes long options with one dash, and one caller (go-runc) relies on it.
+pub(super) fn long_with_one_dash(arg: OsString) -> OsString {
+    if arg == "-no-subreaper" {
+        OsString::from("--no-subreaper")
+    } else {
+        arg
+    }
+}
+
+/// The name under which we were called when callers know it, ours otherwise.
+pub(super) fn program_name(argv0: Option<&OsString>) -> String {
+    let name = argv0
+        .map(Path::new)
+        .and_then(Path::file_name)
+        .and_then(|name| name.to_str());
+    match name {
+        Some(name @ ("runc" | "crun")) => name.to_owned(),
+        _ => "minirun".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_line_carries_the_name_that_callers_know() {
+        assert_eq!(program_name(Some(&"/usr/bin/runc".into())), "runc");
+        assert_eq!(program_name(Some(&"target/anything".into())), "minirun");
+        assert_eq!(program_name(None), "minirun");
+    }
+
+    #[test]
+    fn one_dash_is_enough_for_the_option_that_a_caller_writes_so() {
+        assert_eq!(long_with_one_dash("-no-subreaper".into()), "--no-subreaper");
+        assert_eq!(long_with_one_dash("-b".into()), "-b");
+    }
+}

@@ -1,0 +1,27 @@
+//! `minirun create`.
+
+use super::args::{CreateArgs, bundle};
+use crate::container::create::{self, Terminal};
+use crate::container::store::Store;
+use crate::error::Result;
+use crate::init::parent;
+use crate::init::process::Keep;
+use crate::spec::id::Id;
+
+/// Create a container; `start` runs its program
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The new container's id
+    id: Id,
+    #[command(flatten)]
+    pub(super) create: CreateArgs,
+}
+
+pub(super) fn run(store: &Store, args: &Args, keep: Keep) -> Result<u8> {
+    let bundle = bundle(args.create.bundle.as_deref())?;
+    let options = args
+        .create
+        .options(args.id.clone(), &bundle, false, Terminal::Nobody, keep);
+    let container = create::create(store, &options)?;
+    parent::detach(&container.channel).map(|()| 0)
+}

@@ -1,0 +1,18 @@
+//! `minirun inspect`.
+
+use crate::container::inspect;
+use crate::container::store::Store;
+use crate::error::Result;
+use crate::spec::id::Id;
+
+/// Print everything that is known of a container as JSON
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The container's id
+    id: Id,
+}
+
+pub(super) fn run(store: &Store, args: &Args) -> Result<u8> {
+    println!("{:#}", inspect::inspect(store, &args.id)?);
+    Ok(0)
+}

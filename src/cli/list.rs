@@ -1,0 +1,95 @@
+//! `minirun list`.
+
+use crate::container::store::{DEFAULT_ROOT, Store};
+use crate::error::{Error, Kind, Result};
+use crate::log;
+use crate::spec::state::State;
+
+/// List all containers
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Shape of the list
+    #[arg(short, long, default_value = "table")]
+    format: Format,
+    /// Print ids only
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    Table,
+    Json,
+}
+
+pub(super) fn run(store: &Store, args: &Args) -> Result<u8> {
+    if !store.root().exists() && store.root() != std::path::Path::new(DEFAULT_ROOT) {
+        return Err(Error::new(
+            Kind::NotFound,
+            format_args!("--root {} does not exist", store.root().display()),
+        ));
+    }
+    let ids = store.ids()?;
+    if args.quiet {
+        ids.iter().for_each(|id| println!("{id}"));
+        return Ok(0);
+    }
+    // One damaged container must not hide the others.
+    let state = |id| store.read(id).and_then(|(entry, record)| entry.state(&record));
+    let states: Vec<State> = ids
+        .iter()
+        .filter_map(|id| {
+            state(id)
+                .inspect_err(|error| log::warn(format_args!("{id}: {error}")))
+                .ok()
+        })
+        .collect();
+    match args.format {
+        Format::Json if states.is_empty() => println!("null"),
+        Format::Json => println!(
+            "{}",
+            serde_json::Value::from_iter(states.iter().map(|state| serde_json::json!(state)))
+        ),
+        Format::Table => print_table(&states),
+    }
+    Ok(0)
+}
+
+fn print_table(states: &[State]) {
+    const HEADING: [&str; 6] = ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"];
+    let mut rows = vec![HEADING.map(str::to_owned)];
+    rows.extend(states.iter().map(|state| {
+        let State {
+            id,
+            pid,
+            status,
+            bundle,
+            created,
+            owner,
+            ..
+        } = state;
+        [
+            id.clone(),
+            pid.to_string(),
+            status.to_string(),
+            bundle.clone(),
+            created.clone(),
+            owner.clone(),
+        ]
+    }));
+    let width = |column: usize| {
+        rows.iter()
+            .map(|row| row[column].chars().count())
+            .max()
+            .unwrap_or(0)
+            + 2
+    };
+    let widths: Vec<usize> = (0..HEADING.len()).map(width).collect();
+    for row in &rows {
+        let cells = row
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:width$}"));
+        println!("{}", cells.collect::<String>().trim_end());
+    }
+}

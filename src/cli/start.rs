@@ -1,0 +1,17 @@
+//! `minirun start`.
+
+use crate::container::start;
+use crate::container::store::Store;
+use crate::error::Result;
+use crate::spec::id::Id;
+
+/// Run the program of a created container
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The container's id
+    id: Id,
+}
+
+pub(super) fn run(store: &Store, args: &Args) -> Result<u8> {
+    start::start(store, &args.id).map(|()| 0)
+}

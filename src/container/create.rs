@@ -1,0 +1,470 @@
+//! `create`: from a bundle to a process that waits for `start`.
+//!
+//! Load, validate, plan: no side effect yet. Then the record, which names all that is about to exist, and after it the
+//! control group, the clone, networks and hooks. Whatever fails, [`delete::destroy`] undoes it from the record.
+
+use std::fs::{self, File};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use nix::unistd::{Pid, Uid};
+use oci_spec::runtime::{LinuxNamespaceType, Spec};
+
+use super::network::Network;
+use super::process::Process;
+use super::record::Record;
+use super::store::{Entry, Lock, Store};
+use super::{console, delete, files, pid_file};
+use crate::cgroup::{Cgroup, DefaultDevices, Join, Layout, Limits};
+use crate::error::{Error, Kind, OsContext, Result};
+use crate::init::hooks::Point;
+use crate::init::parent::{self, Created, Stops};
+use crate::init::process::Keep;
+use crate::init::protocol::Channel;
+use crate::init::{self, Choices};
+use crate::log;
+use crate::net;
+use crate::rootfs::{self, CgroupMounts};
+use crate::spec::id::Id;
+use crate::spec::state::Status;
+use crate::spec::{self, load};
+use crate::sys::clone::Child;
+
+/// What the caller of `create` and `run` chooses.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The new container.
+    pub id: Id,
+    /// The bundle's directory.
+    pub bundle: PathBuf,
+    /// Where the terminal's master goes.
+    pub terminal: Terminal,
+    /// A socket that gets the pidfd of the first process.
+    pub pidfd_socket: Option<PathBuf>,
+    /// A file for the first process' id.
+    pub pid_file: Option<PathBuf>,
+    /// Use chroot and a moved mount in place of pivot_root.
+    pub no_pivot: bool,
+    /// Share the caller's session keyring.
+    pub no_new_keyring: bool,
+    /// Descriptors for the process.
+    pub keep: Keep,
+    /// Values of `--network`.
+    pub networks: Vec<String>,
+    /// A person called with the native form `run BUNDLE`.
+    pub native: bool,
+}
+
+/// Who shows the container's terminal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Terminal {
+    /// Whoever listens on this socket.
+    Socket(PathBuf),
+    /// This process, in the foreground.
+    Relay,
+    /// Nobody can: the container is detached and there is no socket.
+    Nobody,
+}
+
+/// A container whose first process waits for the word.
+#[derive(Debug)]
+pub struct NewContainer {
+    /// Its directory.
+    pub entry: Entry,
+    /// Its record.
+    pub record: Record,
+    /// Its first process.
+    pub child: Child,
+    /// The conversation with it.
+    pub channel: Channel,
+    /// The terminal's master, for [`Terminal::Relay`].
+    pub console: Option<OwnedFd>,
+    /// Its plan, for the hooks to come.
+    pub plan: init::Plan,
+    /// The right to change it.
+    pub lock: Lock,
+}
+
+/// Everything computed from the configuration, before any side effect.
+struct Prepared {
+    config: Vec<u8>,
+    record: Record,
+    limits: Limits,
+    network: Network,
+    hostname: String,
+    plan: init::Plan,
+}
+
+/// Makes a container.
+///
+/// # Errors
+/// Anything wrong with the bundle, before any side effect; any failure after, with everything taken back. When something
+/// could not be taken back the error says what, and the record stays for `delete --force`.
+pub fn create(store: &Store, options: &Options) -> Result<NewContainer> {
+    let mut prepared = prepare(store, options)?;
+    let (lock, entry) = store.create(&options.id)?;
+    let mut lock = Some(lock);
+    match make(&entry, &mut lock, &mut prepared, options) {
+        Ok((Created { child, channel }, console)) => {
+            let lock = lock.ok_or_else(|| Error::new(Kind::Os, "the container's lock is gone"))?;
+            Ok(NewContainer {
+                entry,
+                record: prepared.record,
+                child,
+                channel,
+                console,
+                plan: prepared.plan,
+                lock,
+            })
+        }
+        Err(failure) => Err(undo(&entry, &prepared, failure)),
+    }
+}
+
+/// A failure, and whether hooks had their turn: then the poststop hooks get theirs.
+struct Failure {
+    error: Error,
+    hooks_ran: bool,
+}
+
+fn undo(entry: &Entry, prepared: &Prepared, failure: Failure) -> Error {
+    let Failure { error, hooks_ran } = failure;
+    let plan = hooks_ran.then_some(&prepared.plan);
+    match delete::destroy(
+        entry,
+        &prepared.record,
+        plan.map(|plan| (&plan.hooks, &plan.state)),
+    ) {
+        Ok(()) => error,
+        Err(remains) => error.hint(format_args!(
+            "not everything could be undone: {remains}; `minirun delete --force {}` tries again",
+            prepared.record.id
+        )),
+    }
+}
+
+fn prepare(store: &Store, options: &Options) -> Result<Prepared> {
+    let bundle = fs::canonicalize(&options.bundle).os("open bundle", options.bundle.display())?;
+    let load::Loaded {
+        mut spec,
+        raw,
+        warnings,
+    } = load::load(&bundle)?;
+    warnings.iter().for_each(log::warn);
+    let network = Network::choose(&options.networks, options.native, &spec)?;
+    let config = if network.adapt(&mut spec) {
+        serde_json::to_vec(&spec)
+            .map_err(|error| Error::new(Kind::Os, format_args!("encode config.json: {error}")))?
+    } else {
+        raw
+    };
+    spec::validate::validate(&spec)?.iter().for_each(log::warn);
+    check_terminal(&spec, &options.terminal)?;
+    net::check(&net::Dirs::default(), network.endpoints())?;
+
+    let layout = Layout::detect()?;
+    let linux = spec.linux().as_ref();
+    let cgroups_path = linux.and_then(|linux| linux.cgroups_path().as_deref());
+    let cgroup = Cgroup::plan(&layout, cgroups_path, options.id.as_str())?;
+    let limits = Limits::plan(
+        linux.and_then(|linux| linux.resources().as_ref()),
+        &layout,
+        default_devices(&spec)?,
+    )?;
+    limits.warnings().iter().for_each(log::warn);
+
+    let namespaces = init::namespaces::Plan::new(&spec);
+    let directory = store.directory(&options.id);
+    let extra = if network.endpoints().is_empty() {
+        Vec::new()
+    } else {
+        files::binds(&directory)
+    };
+    let own_cgroup_namespace = namespaces.has(LinuxNamespaceType::Cgroup);
+    let cgroups = cgroup_mounts(&cgroup, &layout, own_cgroup_namespace);
+    let rootfs = rootfs::Plan::new(&spec, &bundle, &cgroups, &extra, options.no_pivot)?;
+    rootfs.warnings().iter().for_each(log::warn);
+    let record = Record {
+        id: options.id.clone(),
+        oci_version: spec.version().clone(),
+        rootfs: bundle.join(
+            spec.root()
+                .as_ref()
+                .map(|root| root.path().as_path())
+                .unwrap_or(Path::new("")),
+        ),
+        bundle,
+        created: log::Rfc3339(SystemTime::now()).to_string(),
+        owner: owner(),
+        annotations: spec
+            .annotations()
+            .clone()
+            .unwrap_or_default()
+            .into_iter()
+            .collect(),
+        creator: Some(Process::of(Pid::this())?),
+        init: None,
+        hook: None,
+        cgroup,
+        shares_pid_namespace: !namespaces.creates(LinuxNamespaceType::Pid),
+        shares_keyring: options.no_new_keyring,
+        networks: network
+            .endpoints()
+            .iter()
+            .map(|endpoint| endpoint.network.clone())
+            .collect(),
+        attachment: net::Attachment::default(),
+    };
+    let keyring = record.keyring();
+    let choices = Choices {
+        keep: options.keep,
+        keyring: keyring.as_deref(),
+    };
+    let mut plan = init::Plan::new(&spec, rootfs, record.state(), choices)?;
+    if !network.endpoints().is_empty() && plan.namespaces.creates(LinuxNamespaceType::Uts) {
+        // On a network a container needs a name that is its own.
+        plan.hostname
+            .get_or_insert_with(|| options.id.as_str().chars().take(63).collect());
+    }
+    let hostname = plan.hostname.clone().unwrap_or_else(|| options.id.to_string());
+    Ok(Prepared {
+        config,
+        record,
+        limits,
+        network,
+        hostname,
+        plan,
+    })
+}
+
+fn make(
+    entry: &Entry,
+    lock: &mut Option<Lock>,
+    prepared: &mut Prepared,
+    options: &Options,
+) -> std::result::Result<(Created, Option<OwnedFd>), Failure> {
+    let early = |error| Failure {
+        error,
+        hooks_ran: false,
+    };
+    let Prepared {
+        config,
+        record,
+        limits,
+        network,
+        hostname,
+        plan,
+    } = prepared;
+    let set_up = || -> Result<(File, OwnedFd, init::Cgroup)> {
+        entry.save(record)?;
+        record.cgroup.create()?;
+        record.cgroup.apply(limits)?;
+        if !network.endpoints().is_empty() {
+            files::create(entry.path())?;
+        }
+        let config = entry.write_config(config)?;
+        Ok((config, entry.listen()?, join(&record.cgroup)?))
+    };
+    let (_config_lock, listener, cgroup) = set_up().map_err(early)?;
+
+    let mut creation = Creation {
+        entry,
+        lock,
+        record,
+        plan,
+        network,
+        hostname,
+        options,
+        console: None,
+        hooks_ran: false,
+    };
+    let result = parent::create(plan, &cgroup, &listener, &mut creation).and_then(|created| {
+        creation.finish(&created.child)?;
+        Ok(created)
+    });
+    let (console, hooks_ran) = (creation.console.take(), creation.hooks_ran);
+    result
+        .map(|created| (created, console))
+        .map_err(|error| Failure { error, hooks_ran })
+}
+
+/// The runtime's work while the child sets up the container.
+struct Creation<'a> {
+    entry: &'a Entry,
+    lock: &'a mut Option<Lock>,
+    record: &'a mut Record,
+    plan: &'a init::Plan,
+    network: &'a Network,
+    hostname: &'a str,
+    options: &'a Options,
+    console: Option<OwnedFd>,
+    hooks_ran: bool,
+}
+
+impl Stops for Creation<'_> {
+    fn in_child(&mut self) {
+        self.lock.take();
+    }
+
+    fn cloned(&mut self, child: &Child) -> Result<()> {
+        self.record.init = Some(Process::of(child.pid)?);
+        // Without hooks nobody can look at a container that is being made for longer than it takes to make it, and the
+        // child dies with us: the record need not name it yet.
+        let hooks = [Point::Prestart, Point::CreateRuntime, Point::CreateContainer];
+        if hooks.into_iter().any(|point| self.plan.hooks.any(point)) {
+            self.entry.save(self.record)?;
+        }
+        Ok(())
+    }
+
+    fn meanwhile(&mut self, child: &Child) -> Result<()> {
+        if self.network.endpoints().is_empty() {
+            return Ok(());
+        }
+        let path = format!("/proc/{}/ns/net", child.pid);
+        let namespace = File::open(&path).os("open", &path)?;
+        let dirs = net::Dirs::default();
+        let id = self.record.id.as_str();
+        self.record.attachment = net::attach(
+            &dirs,
+            id,
+            self.hostname,
+            namespace.as_fd(),
+            self.network.endpoints(),
+        )?;
+        files::fill(
+            self.entry.path(),
+            &dirs,
+            id,
+            self.hostname,
+            &self.record.attachment,
+        )
+    }
+
+    fn mounted(&mut self, child: &Child) -> Result<()> {
+        for point in [Point::Prestart, Point::CreateRuntime] {
+            if !self.plan.hooks.any(point) {
+                continue;
+            }
+            self.hooks_ran = true;
+            let state = init::hook_state(&self.plan.state, Status::Creating, child.pid);
+            let (entry, record) = (self.entry, &mut *self.record);
+            self.plan.hooks.run(point, &state, |hook| {
+                record.hook = Some(Process::of(hook)?);
+                entry.save(record)
+            })?;
+            record.hook = None;
+        }
+        // From here on the child may run hooks of its own.
+        self.hooks_ran |= self.plan.hooks.any(Point::CreateContainer);
+        Ok(())
+    }
+
+    fn console(&mut self, master: OwnedFd) -> Result<()> {
+        match &self.options.terminal {
+            Terminal::Socket(path) => console::send_terminal(path, &master),
+            _ => {
+                self.console = Some(master);
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Creation<'_> {
+    /// The first process is ready: from now on the container exists.
+    fn finish(&mut self, child: &Child) -> Result<()> {
+        if let Some(path) = &self.options.pidfd_socket {
+            console::send_pidfd(path, child.pidfd.as_fd())?;
+        }
+        self.record.creator = None;
+        self.entry.save(self.record)?;
+        match &self.options.pid_file {
+            Some(path) => pid_file::write(path, child.pid),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Set to `false` in config.json it leaves only the devices that the configuration itself allows.
+pub const DEFAULT_DEVICES_ANNOTATION: &str = "minirun.default-devices";
+
+fn default_devices(spec: &Spec) -> Result<DefaultDevices> {
+    let annotation = spec
+        .annotations()
+        .as_ref()
+        .and_then(|annotations| annotations.get(DEFAULT_DEVICES_ANNOTATION));
+    match annotation.map(String::as_str) {
+        None | Some("true") => Ok(DefaultDevices::Allow),
+        Some("false") => Ok(DefaultDevices::Omit),
+        Some(other) => Err(Error::invalid(
+            format_args!("annotations[{DEFAULT_DEVICES_ANNOTATION:?}]"),
+            format_args!("{other:?} is neither \"true\" nor \"false\""),
+        )),
+    }
+}
+
+/// How the child gets into the control group, in init's words.
+pub(super) fn join(cgroup: &Cgroup) -> Result<init::Cgroup> {
+    Ok(match cgroup.join_handles()? {
+        Join::Tasks(tasks) => init::Cgroup {
+            tasks,
+            directory: None,
+        },
+        Join::Directory(directory) => init::Cgroup {
+            tasks: Vec::new(),
+            directory: Some(directory),
+        },
+    })
+}
+
+/// The container's own control group, in the words of a mount.
+fn cgroup_mounts(cgroup: &Cgroup, layout: &Layout, private: bool) -> CgroupMounts {
+    let directories = cgroup.directories();
+    match cgroup {
+        Cgroup::V1(_) => CgroupMounts::V1 {
+            controllers: directories,
+        },
+        Cgroup::V2(_) => CgroupMounts::V2 {
+            own: directories
+                .into_iter()
+                .next()
+                .map(|(_, directory)| directory)
+                .unwrap_or_default(),
+            hierarchy: match layout {
+                Layout::V2(mount) => mount.clone(),
+                Layout::V1(_) => PathBuf::new(),
+            },
+            private,
+        },
+    }
+}
+
+fn check_terminal(spec: &Spec, terminal: &Terminal) -> Result<()> {
+    let wanted = spec
+        .process()
+        .as_ref()
+        .and_then(|process| process.terminal())
+        .unwrap_or(false);
+    match (wanted, terminal) {
+        (true, Terminal::Nobody) => Err(Error::invalid(
+            "process.terminal",
+            "cannot allocate tty if runc will detach without setting console socket",
+        )
+        .hint("give --console-socket, or set process.terminal to false")),
+        (false, Terminal::Socket(_)) => Err(Error::invalid(
+            "--console-socket",
+            "cannot use console socket if runc will not detach or allocate tty",
+        )
+        .hint("set process.terminal to true")),
+        _ => Ok(()),
+    }
+}
+
+/// The caller's name for `list`; the number when it has none. passwd is read by hand: a static binary has no NSS.
+fn owner() -> String {
+    let uid = Uid::current().as_raw();
+    let passwd = fs::read("/etc/passwd").unwrap_or_default();
+    spec::user::name(&passwd, uid).unwrap_or_else(|| format!("#{uid}"))
+}

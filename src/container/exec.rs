@@ -1,0 +1,123 @@
+//! `exec`: a further process in a running container.
+
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+
+use nix::unistd::Pid;
+use oci_spec::runtime as oci;
+
+use super::create::{Terminal, join};
+use super::relay::{self, Signals};
+use super::store::Store;
+use super::{console, pid_file};
+use crate::error::{Error, Kind, Result};
+use crate::init;
+use crate::init::exec::{Plan, Target};
+use crate::init::parent;
+use crate::init::process::{self, Keep};
+use crate::init::protocol::ToChild;
+use crate::spec::id::Id;
+use crate::spec::state::Status;
+
+/// What the caller chooses.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where the terminal's master goes.
+    pub terminal: Terminal,
+    /// A socket that gets the pidfd of the process.
+    pub pidfd_socket: Option<PathBuf>,
+    /// A file for the process' id.
+    pub pid_file: Option<PathBuf>,
+    /// Return as soon as the process runs.
+    pub detach: bool,
+    /// Go ahead in a paused container: the process waits with the others.
+    pub ignore_paused: bool,
+    /// Descriptors for the process.
+    pub keep: Keep,
+}
+
+/// Runs a process; its exit status, or 0 when detached. `process` makes it from the container's own configuration.
+///
+/// # Errors
+/// `WrongState` when the container does not run; whatever keeps the process from being executed.
+pub fn exec(
+    store: &Store,
+    id: &Id,
+    process: impl FnOnce(&oci::Spec) -> Result<oci::Process>,
+    options: &Options,
+) -> Result<u8> {
+    let (entry, record) = store.read(id)?;
+    let refuse = |why: &str| Error::new(Kind::WrongState, why);
+    match entry.status(&record)? {
+        Status::Stopped => return Err(refuse("cannot exec in a stopped container")),
+        Status::Creating => return Err(refuse("cannot exec in a container that is being created")),
+        Status::Paused if !options.ignore_paused => {
+            return Err(refuse(
+                "cannot exec in a paused container (use --ignore-paused to override)",
+            ));
+        }
+        Status::Paused | Status::Created | Status::Running => {}
+    }
+    let spec = entry.config()?;
+    let seccomp = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
+    let keyring = record.keyring();
+    let process = process::Plan::new(&process(&spec)?, seccomp, keyring.as_deref(), options.keep)?;
+    check_terminal(&process, options)?;
+    let plan = Plan {
+        process,
+        namespaces: init::namespaces::Plan::new(&spec),
+    };
+
+    let stopped = || refuse("cannot exec in a stopped container");
+    let leader = record.init.ok_or_else(stopped)?;
+    let pidfd = leader.open()?.ok_or_else(stopped)?;
+    let target = Target {
+        pid: Pid::from_raw(leader.pid),
+        pidfd,
+        cgroup: join(&record.cgroup)?,
+    };
+
+    let mut signals = if options.detach {
+        None
+    } else {
+        Some(Signals::block()?)
+    };
+    let mut master = None;
+    let created = init::exec::create(&plan, &target, |terminal| match &options.terminal {
+        Terminal::Socket(path) => console::send_terminal(path, &terminal),
+        _ => {
+            master = Some(terminal);
+            Ok(())
+        }
+    })?;
+    let announced = (|| {
+        if let Some(path) = &options.pidfd_socket {
+            console::send_pidfd(path, created.child.pidfd.as_fd())?;
+        }
+        options
+            .pid_file
+            .as_ref()
+            .map_or(Ok(()), |path| pid_file::write(path, created.child.pid))?;
+        created.channel.tell(ToChild::Start)?;
+        parent::started(&created.channel)
+    })();
+    if let Err(error) = announced {
+        parent::kill(&created.child);
+        return Err(error);
+    }
+    match &mut signals {
+        Some(signals) => relay::wait(&created.child, signals, master),
+        None => Ok(0),
+    }
+}
+
+fn check_terminal(process: &process::Plan, options: &Options) -> Result<()> {
+    if process.terminal.is_some() && options.terminal == Terminal::Nobody {
+        return Err(Error::invalid(
+            "process.terminal",
+            "cannot allocate tty if runc will detach without setting console socket",
+        )
+        .hint("give --console-socket"));
+    }
+    Ok(())
+}

@@ -1,0 +1,78 @@
+//! What is known of a container, written before the first side effect and again when something was added.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::process::Process;
+use crate::cgroup::Cgroup;
+use crate::net::Attachment;
+use crate::spec::id::Id;
+use crate::spec::state::{State, Status};
+
+/// The record. It names everything that may exist because of this container, so that it can all be taken back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Record {
+    /// The container id.
+    pub id: Id,
+    /// `ociVersion` of config.json.
+    pub oci_version: String,
+    /// Absolute path of the bundle.
+    pub bundle: PathBuf,
+    /// Absolute path of the root file system.
+    pub rootfs: PathBuf,
+    /// RFC 3339 in UTC, with nanoseconds.
+    pub created: String,
+    /// Who made it.
+    pub owner: String,
+    /// `annotations` of config.json.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+    /// The runtime that is creating the container; gone once it is created.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub creator: Option<Process>,
+    /// The container's first process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init: Option<Process>,
+    /// The leader of the process group of a hook that is running in the runtime's namespaces.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hook: Option<Process>,
+    /// The control group.
+    pub cgroup: Cgroup,
+    /// Whether other processes than this container's own may be in its pid namespace.
+    #[serde(default)]
+    pub shares_pid_namespace: bool,
+    /// Whether its processes share the session keyring of whoever calls the runtime.
+    #[serde(default)]
+    pub shares_keyring: bool,
+    /// Networks that the container joins, by name: written before the first address is leased.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub networks: Vec<String>,
+    /// What it got there.
+    #[serde(default)]
+    pub attachment: Attachment,
+}
+
+impl Record {
+    /// The name of the session keyring of the container's processes; `None` when they share the caller's.
+    pub fn keyring(&self) -> Option<String> {
+        (!self.shares_keyring).then(|| format!("_ses.{}", self.id))
+    }
+
+    /// The state document, but for status and pid.
+    pub fn state(&self) -> State {
+        State {
+            oci_version: self.oci_version.clone(),
+            id: self.id.to_string(),
+            pid: 0,
+            status: Status::Stopped,
+            bundle: self.bundle.to_string_lossy().into_owned(),
+            rootfs: self.rootfs.to_string_lossy().into_owned(),
+            created: self.created.clone(),
+            annotations: self.annotations.clone(),
+            owner: self.owner.clone(),
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! `run`: create and start in one, and unless detached everything until the container is gone.
+
+use super::create::{NewContainer, Options, create};
+use super::delete;
+use super::relay::{self, Signals};
+use super::start::run_poststart;
+use super::store::Store;
+use crate::error::{Error, Result};
+use crate::init::parent;
+use crate::init::protocol::ToChild;
+
+/// How a container runs, besides what `create` wants to know.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mode {
+    /// Return as soon as it runs.
+    pub detach: bool,
+    /// Do not delete it when it has ended.
+    pub keep: bool,
+}
+
+/// Runs a container; its exit status, or 0 when detached.
+///
+/// # Errors
+/// As `create` and `start`; the container is gone then.
+pub fn run(store: &Store, options: &Options, mode: Mode) -> Result<u8> {
+    let mut signals = if mode.detach {
+        None
+    } else {
+        Some(Signals::block()?)
+    };
+    let mut container = create(store, options)?;
+    if let Err(error) = start(&mut container) {
+        // A failed poststart hook has deleted it already.
+        return Err(if container.entry.path().exists() {
+            take_back(&container, error)
+        } else {
+            error
+        });
+    }
+    let Some(signals) = &mut signals else { return Ok(0) };
+    let NewContainer {
+        record,
+        child,
+        console,
+        lock,
+        channel,
+        ..
+    } = container;
+    drop((lock, channel));
+    let status = relay::wait(&child, signals, console)?;
+    if !mode.keep {
+        // Somebody else may have been quicker.
+        if let Ok((_lock, entry)) = store.wait_lock(&record.id) {
+            delete::destroy_recorded(&entry, &record)?;
+        }
+    }
+    Ok(status)
+}
+
+fn start(container: &mut NewContainer) -> Result<()> {
+    container.channel.tell(ToChild::Start)?;
+    parent::started(&container.channel)?;
+    let plan = &container.plan;
+    run_poststart(&container.entry, &mut container.record, &plan.hooks, &plan.state)
+}
+
+fn take_back(container: &NewContainer, error: Error) -> Error {
+    let NewContainer {
+        entry, record, plan, ..
+    } = container;
+    match delete::destroy(entry, record, Some((&plan.hooks, &plan.state))) {
+        Ok(()) => error,
+        Err(remains) => error.hint(remains),
+    }
+}

@@ -1,0 +1,74 @@
+//! `start`: the word for which a container's first process waits.
+
+use nix::errno::Errno;
+use nix::unistd::Pid;
+
+use super::delete;
+use super::process::Process;
+use super::record::Record;
+use super::store::{Entry, Store};
+use crate::error::{Error, Kind, Result};
+use crate::init;
+use crate::init::hooks::{Hooks, Point};
+use crate::init::parent;
+use crate::init::protocol::{Channel, ToChild};
+use crate::spec::id::Id;
+use crate::spec::state::{State, Status};
+
+/// Starts a created container.
+///
+/// # Errors
+/// `WrongState` when it is not `created`; why its program could not be executed; a poststart hook's failure, after
+/// which the container is gone.
+pub fn start(store: &Store, id: &Id) -> Result<()> {
+    let (_lock, entry, mut record) = store.lock(id)?;
+    let refuse = |why: &str| Err(Error::new(Kind::WrongState, why));
+    match entry.status(&record)? {
+        Status::Created => {}
+        Status::Stopped => return refuse("cannot start a container that has stopped"),
+        Status::Running => return refuse("cannot start an already running container"),
+        status => return refuse(&format!("cannot start a container in the {status} state")),
+    }
+    let spec = entry.config()?;
+    if spec.process().is_none() {
+        return Err(Error::invalid(
+            "process",
+            "property must not be empty: this container has nothing to start",
+        ));
+    }
+    let channel = Channel::from(entry.connect().map_err(|error| match error.errno() {
+        Some(Errno::ECONNREFUSED) => {
+            Error::new(Kind::WrongState, "cannot start a container that has stopped")
+        }
+        _ => error,
+    })?);
+    channel.tell(ToChild::Start)?;
+    parent::started(&channel)?;
+    let hooks = Hooks::plan(spec.hooks().as_ref(), &[])?;
+    let state = record.state();
+    run_poststart(&entry, &mut record, &hooks, &state)
+}
+
+/// Runs the poststart hooks of a container that runs; when one fails the container is stopped and deleted.
+///
+/// # Errors
+/// The hook's failure.
+pub fn run_poststart(entry: &Entry, record: &mut Record, hooks: &Hooks, state: &State) -> Result<()> {
+    if !hooks.any(Point::Poststart) {
+        return Ok(());
+    }
+    let pid = Pid::from_raw(record.init.map_or(0, |init| init.pid));
+    let state_json = init::hook_state(state, Status::Running, pid);
+    let ran = hooks.run(Point::Poststart, &state_json, |hook| {
+        record.hook = Some(Process::of(hook)?);
+        entry.save(record)
+    });
+    record.hook = None;
+    match ran {
+        Ok(()) => entry.save(record),
+        Err(error) => Err(match delete::destroy(entry, record, Some((hooks, state))) {
+            Ok(()) => error,
+            Err(remains) => error.hint(remains),
+        }),
+    }
+}

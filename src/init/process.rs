@@ -1,0 +1,428 @@
+//! The program of a container: who it runs as, with what, and the last steps before execve.
+//!
+//! What can fail for reasons that a user can mend (a missing program, a working directory without permission) fails in
+//! [`Plan::settle`], at create; [`Settled::execute`] is the short way from the start message to execve. Until then the
+//! real user id is already the program's and the effective one is still root's: access(2) answers for the real user, and
+//! the privilege to load a seccomp filter without no_new_privs remains until it is used.
+
+use std::ffi::{CStr, CString, OsStr};
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
+use nix::sys::prctl::{set_keepcaps, set_no_new_privs};
+use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
+use nix::sys::stat::{Mode, SFlag, fstat, umask};
+use nix::unistd::{AccessFlags, Gid, Uid, access, chdir, execve, fchown, getcwd};
+use oci_spec::runtime as oci;
+
+use crate::error::{Error, Kind, OsContext, Result, describe};
+use crate::log;
+use crate::security::capabilities::Capabilities;
+use crate::security::rlimits::Rlimits;
+use crate::security::seccomp::Program;
+use crate::spec::user;
+use crate::sys::process;
+
+/// Everything about the process that does not depend on the container's file system.
+#[derive(Debug)]
+pub struct Plan {
+    args: Vec<CString>,
+    env: Vec<CString>,
+    search_path: Option<String>,
+    home_is_missing: bool,
+    cwd: PathBuf,
+    uid: u32,
+    gid: u32,
+    groups: Vec<u32>,
+    umask: Mode,
+    capabilities: Capabilities,
+    rlimits: Rlimits,
+    no_new_privileges: bool,
+    seccomp: Option<Program>,
+    keyring: Option<CString>,
+    keep: Keep,
+    /// Written by the runtime through its own procfs; nothing is written when the configuration is silent.
+    pub oom_score_adj: Option<i32>,
+    /// The size in characters when the process gets a terminal; zero when the configuration does not say.
+    pub terminal: Option<TerminalSize>,
+}
+
+/// Height and width in characters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TerminalSize {
+    /// Lines.
+    pub height: u16,
+    /// Columns.
+    pub width: u16,
+}
+
+/// Descriptors that the process gets besides its standard ones.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Keep {
+    /// Sockets of sd_listen_fds(3), from descriptor 3 on.
+    pub listen: u32,
+    /// `--preserve-fds`, after those.
+    pub preserve: u32,
+}
+
+impl Plan {
+    /// Translates `process` of a validated configuration; pure. `keyring` names the session keyring that is made.
+    ///
+    /// # Errors
+    /// When a section is wrong, with its field's path.
+    pub fn new(
+        process: &oci::Process,
+        seccomp: Option<&oci::LinuxSeccomp>,
+        keyring: Option<&str>,
+        keep: Keep,
+    ) -> Result<Plan> {
+        let user = process.user();
+        let environment = Environment::new(process.env().as_deref().unwrap_or_default(), keep);
+        let seccomp = match seccomp {
+            Some(profile) => Some(Program::compile(profile)?),
+            None => None,
+        };
+        let terminal = process.terminal().unwrap_or(false).then(|| {
+            let size = process.console_size();
+            let clamp = |length: u64| u16::try_from(length).unwrap_or(u16::MAX);
+            size.map_or_else(TerminalSize::default, |size| TerminalSize {
+                height: clamp(size.height()),
+                width: clamp(size.width()),
+            })
+        });
+        Ok(Plan {
+            args: c_strings("process.args", process.args().as_deref().unwrap_or_default())?,
+            search_path: environment.get("PATH").map(str::to_owned),
+            home_is_missing: environment.get("HOME").is_none_or(str::is_empty),
+            env: environment.into_c_strings()?,
+            cwd: process.cwd().clone(),
+            uid: user.uid(),
+            gid: user.gid(),
+            groups: user.additional_gids().clone().unwrap_or_default(),
+            // The specification leaves the default to the runtime; runc's is what images expect.
+            umask: Mode::from_bits_truncate(user.umask().unwrap_or(0o022)),
+            capabilities: Capabilities::plan(process.capabilities().as_ref()),
+            rlimits: Rlimits::plan(process.rlimits().as_deref().unwrap_or_default())?,
+            no_new_privileges: process.no_new_privileges().unwrap_or(false),
+            seccomp,
+            keyring: keyring
+                .map(CString::new)
+                .transpose()
+                .map_err(|_| Error::invalid("id", "holds a NUL byte"))?,
+            keep,
+            oom_score_adj: process.oom_score_adj(),
+            terminal,
+        })
+    }
+
+    /// The environment before HOME is looked up, for startContainer hooks that have none of their own.
+    pub fn env(&self) -> &[CString] {
+        &self.env
+    }
+
+    /// Owner for the terminal.
+    pub fn uid(&self) -> u32 {
+        self.uid
+    }
+
+    /// Inside the container's root and namespaces, as root there: everything up to the wait for the start message.
+    ///
+    /// # Errors
+    /// When the working directory cannot be entered or lies outside, an id is not mapped, or the program is not found.
+    pub fn settle(&self) -> Result<Settled<'_>> {
+        if let Some(name) = &self.keyring {
+            join_keyring(name)?;
+        }
+        let entered = self.enter_cwd();
+        let mut env = self.env.clone();
+        if self.home_is_missing {
+            env.retain(|variable| !variable.as_bytes().starts_with(b"HOME="));
+            env.push(home_of(self.uid));
+        }
+        self.rlimits.raise()?;
+        self.capabilities.drop_bounding()?;
+        process::set_groups(&self.groups).map_err(|errno| {
+            id_error(
+                "process.user.additionalGids",
+                format_args!("{:?}", self.groups),
+                errno,
+            )
+        })?;
+        process::set_group(self.gid).map_err(|errno| id_error("process.user.gid", self.gid, errno))?;
+        chown_stdio(self.uid)?;
+        process::set_real_user(self.uid).map_err(|errno| id_error("process.user.uid", self.uid, errno))?;
+        // Root may lack the permission that the volume's owner has (a network file system); tried again as that user.
+        let retry_cwd = match entered {
+            Err(error) if error.errno() == Some(Errno::EACCES) => true,
+            entered => entered.map(|()| false)?,
+        };
+        let program = if retry_cwd {
+            None
+        } else {
+            Some(self.find_program()?)
+        };
+        Ok(Settled {
+            plan: self,
+            env,
+            program,
+        })
+    }
+
+    fn enter_cwd(&self) -> Result<()> {
+        let stage = "process.cwd: chdir to";
+        chdir(&self.cwd).os(stage, self.cwd.display())?;
+        // A path through a leaked descriptor (/proc/self/fd/7) would leave the root; the kernel then has no path for it.
+        match getcwd() {
+            Ok(path) if path.is_absolute() => Ok(()),
+            _ => Err(Error::invalid(
+                "process.cwd",
+                format_args!(
+                    "{} is outside of the container's root file system",
+                    self.cwd.display()
+                ),
+            )),
+        }
+    }
+
+    /// execvp's search, for the real user: a name with a slash is a path, others are looked for in the container's PATH.
+    fn find_program(&self) -> Result<CString> {
+        let Some(name) = self.args.first() else {
+            return Err(Error::invalid("process.args", "must have at least one element"));
+        };
+        let shown = name.to_string_lossy();
+        if name.as_bytes().contains(&b'/') {
+            return match executable(name) {
+                Ok(()) => Ok(name.clone()),
+                Err(Errno::ENOENT) => Err(exec_error(
+                    Kind::NotFound,
+                    format_args!("{shown:?}: stat {shown}: {}", describe(Errno::ENOENT)),
+                )),
+                Err(errno) => Err(exec_error(
+                    Kind::Os,
+                    format_args!("{shown:?}: {}", describe(errno)),
+                )),
+            };
+        }
+        let mut denied = false;
+        for directory in self.search_path.as_deref().unwrap_or_default().split(':') {
+            let directory = if directory.is_empty() { "." } else { directory };
+            let path = Path::new(directory).join(OsStr::from_bytes(name.as_bytes()));
+            let Ok(path) = CString::new(path.into_os_string().into_encoded_bytes()) else {
+                continue;
+            };
+            match executable(&path) {
+                Ok(()) => return Ok(path),
+                Err(Errno::EACCES) => denied = true,
+                Err(_) => {}
+            }
+        }
+        if denied {
+            return Err(exec_error(
+                Kind::Os,
+                format_args!("{shown:?}: {}", describe(Errno::EACCES)),
+            ));
+        }
+        Err(exec_error(
+            Kind::NotFound,
+            format_args!("{shown:?}: executable file not found in $PATH"),
+        ))
+    }
+}
+
+/// A process that waits for nothing but the start message.
+#[derive(Debug)]
+pub struct Settled<'a> {
+    plan: &'a Plan,
+    env: Vec<CString>,
+    /// `None` when only the final user may enter the working directory.
+    program: Option<CString>,
+}
+
+impl Settled<'_> {
+    /// Becomes the program: filter, user, capabilities, execve. `hooks` runs the startContainer hooks, as the final
+    /// user. Returns only with the reason why it could not.
+    pub fn execute(self, hooks: impl FnOnce() -> Result<()>) -> Error {
+        match self.become_user().and_then(|program| hooks().map(|()| program)) {
+            Err(error) => error,
+            Ok(program) => self.replace_image(&program),
+        }
+    }
+
+    fn become_user(&self) -> Result<CString> {
+        let plan = self.plan;
+        if !plan.no_new_privileges
+            && let Some(filter) = &plan.seccomp
+        {
+            // Without no_new_privs this needs CAP_SYS_ADMIN, so it comes before the capabilities go.
+            filter.load()?;
+        }
+        set_keepcaps(true).os("keep", "capabilities")?;
+        process::set_user(plan.uid).map_err(|errno| id_error("process.user.uid", plan.uid, errno))?;
+        set_keepcaps(false).os("reset", "keep capabilities")?;
+        plan.capabilities.apply()?;
+        umask(plan.umask);
+        if plan.no_new_privileges {
+            set_no_new_privs().os("set", "no_new_privs")?;
+        }
+        match &self.program {
+            Some(program) => Ok(program.clone()),
+            None => {
+                plan.enter_cwd()?;
+                plan.find_program()
+            }
+        }
+    }
+
+    fn replace_image(&self, program: &CStr) -> Error {
+        let plan = self.plan;
+        let last_steps = || -> Result<()> {
+            sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).os("reset", "signal mask")?;
+            process::default_sigpipe();
+            let first = 3 + plan.keep.listen + plan.keep.preserve;
+            process::close_on_exec_from(first.cast_signed()).os("close", "inherited descriptors")?;
+            // A low RLIMIT_NOFILE would have kept us from opening what the steps before needed.
+            plan.rlimits.apply()?;
+            if plan.no_new_privileges
+                && let Some(filter) = &plan.seccomp
+            {
+                filter.load()?;
+            }
+            Ok(())
+        };
+        if let Err(error) = last_steps() {
+            return error;
+        }
+        let Err(errno) = execve(program, &plan.args, &self.env);
+        exec_error(
+            Kind::Os,
+            format_args!("{:?}: {}", program.to_string_lossy(), describe(errno)),
+        )
+    }
+}
+
+/// The process' variables: the last of a name wins, order is kept.
+struct Environment(Vec<(String, String)>);
+
+impl Environment {
+    /// `variables` are NAME=VALUE: the configuration is valid.
+    fn new(variables: &[String], keep: Keep) -> Environment {
+        let mut environment = Environment(Vec::with_capacity(variables.len() + 2));
+        for (name, value) in variables.iter().filter_map(|variable| variable.split_once('=')) {
+            environment.set(name, value);
+        }
+        if keep.listen > 0 {
+            environment.set("LISTEN_FDS", &keep.listen.to_string());
+            environment.set("LISTEN_PID", "1");
+        }
+        environment
+    }
+
+    fn set(&mut self, name: &str, value: &str) {
+        self.0.retain(|(known, _)| known != name);
+        self.0.push((name.to_owned(), value.to_owned()));
+    }
+
+    fn get(&self, name: &str) -> Option<&str> {
+        self.0
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
+    }
+
+    fn into_c_strings(self) -> Result<Vec<CString>> {
+        let joined: Vec<String> = self
+            .0
+            .into_iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        c_strings("process.env", &joined)
+    }
+}
+
+fn c_strings(field: &str, texts: &[String]) -> Result<Vec<CString>> {
+    let convert = |(index, text): (usize, &String)| {
+        CString::new(text.as_str())
+            .map_err(|_| Error::invalid(format_args!("{field}[{index}]"), "must not contain a NUL byte"))
+    };
+    texts.iter().enumerate().map(convert).collect()
+}
+
+fn exec_error(kind: Kind, what: impl std::fmt::Display) -> Error {
+    Error::new(kind, format_args!("exec: {what}"))
+}
+
+fn id_error(field: &str, id: impl std::fmt::Display, errno: Errno) -> Error {
+    let error = Error::os(format_args!("{field}: set"), id, errno);
+    if errno == Errno::EINVAL {
+        error.hint("is the id mapped into the container's user namespace?")
+    } else {
+        error
+    }
+}
+
+/// Whether the real user may execute a file, as execve would judge it.
+fn executable(path: &CStr) -> nix::Result<()> {
+    let kind = SFlag::from_bits_truncate(nix::sys::stat::stat(path)?.st_mode);
+    if kind.contains(SFlag::S_IFDIR) && !kind.contains(SFlag::S_IFREG) {
+        return Err(Errno::EISDIR);
+    }
+    access(path, AccessFlags::X_OK)
+}
+
+fn join_keyring(name: &CStr) -> Result<()> {
+    match process::join_session_keyring(name) {
+        // Kernels without keyrings, and filters that deny them to a runtime inside a container.
+        Ok(()) | Err(Errno::ENOSYS | Errno::EPERM) => Ok(()),
+        Err(Errno::EDQUOT) => {
+            log::warn(
+                "the user's quota of keyrings is exhausted; the container shares the caller's session keyring",
+            );
+            Ok(())
+        }
+        Err(errno) => Err(Error::os("join", "session keyring", errno)
+            .hint("--no-new-keyring shares the caller's session keyring")),
+    }
+}
+
+/// Standard streams belong to the process' user, so that it may reopen /dev/stderr.
+fn chown_stdio(uid: u32) -> Result<()> {
+    let (input, output, error) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
+    for stream in [input.as_fd(), output.as_fd(), error.as_fd()] {
+        let status = fstat(stream).os("stat", "standard stream")?;
+        let is_null = status.st_rdev == nix::sys::stat::makedev(1, 3);
+        if status.st_uid == uid || is_null {
+            continue;
+        }
+        match fchown(stream, Some(Uid::from_raw(uid)), None::<Gid>) {
+            Ok(()) | Err(Errno::EROFS | Errno::EPERM | Errno::EINVAL | Errno::EACCES) => {}
+            Err(errno) => return Err(Error::os("change owner of", "standard stream", errno)),
+        }
+    }
+    Ok(())
+}
+
+/// `HOME=` from the container's /etc/passwd, which is as hostile as the rest of its root file system.
+fn home_of(uid: u32) -> CString {
+    let passwd = read_passwd().unwrap_or_default();
+    let home = user::home(&passwd, uid).unwrap_or_else(|| "/".to_owned());
+    CString::new(format!("HOME={home}")).unwrap_or_else(|_| c"HOME=/".to_owned())
+}
+
+fn read_passwd() -> Option<Vec<u8>> {
+    const CAP: u64 = 4 * 1024 * 1024;
+    let how = OpenHow::new()
+        .flags(OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY)
+        .resolve(ResolveFlag::RESOLVE_NO_MAGICLINKS);
+    let file = File::from(openat2(AT_FDCWD, c"/etc/passwd", how).ok()?);
+    if !file.metadata().ok()?.is_file() {
+        return None;
+    }
+    let mut text = Vec::new();
+    file.take(CAP).read_to_end(&mut text).ok()?;
+    Some(text)
+}
