@@ -15,6 +15,7 @@ use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 use nix::unistd::symlinkat;
 
 use super::copy_up::copy_up;
+use super::long_options;
 use super::mount_plan::{Action, After, BindMount, CgroupV1, Destination, FileSystem, Inherit, Remount};
 use super::root_fd::{Links, Make, RootFd, file_type};
 use crate::error::{Error, Kind, OsContext, Result};
@@ -30,6 +31,8 @@ const OVERFLOW_ID: u32 = 65534;
 #[derive(Debug)]
 pub(super) struct Attacher<'a> {
     pub(super) root: &'a RootFd,
+    /// Its path on the host.
+    pub(super) root_path: &'a CStr,
     pub(super) user_namespace: bool,
     /// The device number of the procfs on /proc, once it is mounted.
     pub(super) proc_device: &'a mut Option<libc::dev_t>,
@@ -112,7 +115,11 @@ impl Attacher<'_> {
 
     fn file_system(&mut self, fs: &FileSystem, destination: &Destination, after: &After) -> Result<()> {
         let target = self.target(destination, Make::Directory)?;
-        let detached = match new_mount(fs, target.existed.then_some((&target.stat, self.user_namespace))) {
+        let made = match long_options::needed(fs) {
+            true => long_options::new_mount(fs, self.root, self.root_path),
+            false => new_mount(fs, target.existed.then_some((&target.stat, self.user_namespace))),
+        };
+        let detached = match made {
             // The kernel mounts sysfs only for who owns the network namespace; the host's has the same content.
             Err(error) if error.errno() == Some(Errno::EPERM) && self.user_namespace && is_sysfs(fs) => {
                 host_sysfs(fs)?

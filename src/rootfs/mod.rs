@@ -23,7 +23,7 @@
 //! |---|---|
 //! | `plan`, `mount_plan`, `options` | from config.json to [`Plan`], pure |
 //! | `root_fd` | [`RootFd`]: from a path in the container to a descriptor |
-//! | `attach`, `copy_up` | the mounts |
+//! | `attach`, `long_options`, `copy_up` | the mounts |
 //! | `devices` | device nodes and the links in /dev |
 //! | `switch`, `kernel_mounts` | pivot_root(2), or what stands for it |
 //! | `finish` | masked and read-only paths |
@@ -33,6 +33,7 @@ mod copy_up;
 mod devices;
 mod finish;
 mod kernel_mounts;
+mod long_options;
 mod mount_plan;
 mod options;
 mod plan;
@@ -48,6 +49,7 @@ use nix::fcntl::{OFlag, open, openat};
 use nix::mount::MsFlags;
 use nix::sys::stat::{Mode, umask};
 
+pub use self::options::MOUNT_OPTIONS;
 pub use self::plan::{CgroupMounts, ExtraBind, Plan};
 pub use self::root_fd::RootFd;
 
@@ -182,6 +184,7 @@ impl Rootfs<'_> {
     fn mount_with_empty_umask(&mut self) -> Result<()> {
         let mut attacher = Attacher {
             root: &self.root,
+            root_path: &self.plan.root,
             user_namespace: self.plan.user_namespace,
             proc_device: &mut self.proc_device,
             read_only_later: &mut self.read_only_later,

@@ -1,7 +1,7 @@
 //! One entry of `mounts` in config.json, decided. Pure.
 
 use std::ffi::{CStr, CString};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::Mount as MountSpec;
 
@@ -269,6 +269,8 @@ impl Action {
                 },
             ) => {
                 let mut attributes = options.attributes;
+                // A bind mount, because it shows the same content and the same line of mountinfo as a mount of cgroup2
+                // made inside (checked on Linux 6.18), which takes 11 ms from the host's cgroup namespace.
                 // Without a namespace of its own the container sees the host's whole tree: writable only on demand.
                 if !private && attributes.clear & attribute::RDONLY == 0 {
                     attributes.set |= attribute::RDONLY;
@@ -343,7 +345,7 @@ impl Remount {
 }
 
 impl CgroupV1 {
-    fn new(controllers: &[(String, std::path::PathBuf)], options: &Options, field: &str) -> Result<CgroupV1> {
+    fn new(controllers: &[(String, PathBuf)], options: &Options, field: &str) -> Result<CgroupV1> {
         const SAFE: u64 = attribute::NOSUID | attribute::NODEV | attribute::NOEXEC;
         let c_name =
             |name: &str| CString::new(name).map_err(|_| Error::invalid(field, "contains a NUL byte"));

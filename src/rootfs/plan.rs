@@ -177,6 +177,11 @@ impl Plan {
                 propagation,
                 "shared mounts need pivot_root: without it the host's mounts stay reachable and would change with ours",
             )),
+            // The first words are runc's.
+            Switch::Move if self.host_propagation == Propagation::Private => Err(Error::invalid(
+                propagation,
+                "rootfsPropagation of [r]private is not safe without pivot_root: what the host unmounts would stay",
+            )),
             Switch::Move => Ok(()),
             Switch::Chroot => {
                 let needs = |field: &str| {

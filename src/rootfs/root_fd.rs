@@ -114,11 +114,6 @@ impl RootFd {
             .os("create directory", path.to_string_lossy())
     }
 
-    /// Whether something is at `path` inside this root.
-    pub fn contains(&self, path: &CStr) -> bool {
-        self.open(path, Links::Follow).is_ok()
-    }
-
     /// Goes to `path` one component at a time and makes what is missing. Symbolic links are read and followed here, not
     /// by the kernel: each step is taken from the descriptor of the step before, `..` goes back to the descriptor that
     /// we came from, and an absolute link starts again at this root. So no rename and no link leads outside.

@@ -263,7 +263,7 @@ fn while_swapping(host: &Host, a: &str, b: &str, attack: impl FnOnce()) {
 
 #[test]
 fn a_racing_rename_never_makes_or_mounts_anything_on_the_host() {
-    const ROUNDS: u32 = 5_000;
+    const ROUNDS: u32 = 10_000;
     on_a_host(|host| {
         // `dir` is a directory at one moment and a link to the host at the next.
         host.mkdir("/dir");

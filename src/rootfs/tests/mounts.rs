@@ -273,6 +273,34 @@ fn propagation_is_what_was_asked_for() {
 }
 
 #[test]
+fn an_overlay_with_more_layers_than_the_mount_api_takes_is_mounted() {
+    on_a_host(|host| {
+        let mut layers = Vec::new();
+        for number in 0..12 {
+            let layer = host.bundle.join(format!("layer-with-a-long-name-{number}"));
+            fs::create_dir(&layer).unwrap();
+            fs::write(layer.join(number.to_string()), "").unwrap();
+            layers.push(layer.to_str().unwrap().to_owned());
+        }
+        let lower = format!("lowerdir={}", layers.join(":"));
+        assert!(lower.len() > 300);
+        let line = line_of(
+            host,
+            "overlay",
+            "overlay",
+            json!([lower, "ro", "nodev", "noatime", "rprivate"]),
+        );
+        assert_eq!(options(&line), ["ro", "nodev", "noatime"]);
+        assert_eq!(fs::read_dir(host.inside("/m")).unwrap().count(), layers.len());
+        let root = mount_line(&host.rootfs()).unwrap();
+        assert!(
+            !root.contains("overlay"),
+            "the mount must not stay on the root: {root}"
+        );
+    });
+}
+
+#[test]
 fn remount_changes_what_is_there() {
     on_a_host(|host| {
         let config = json!([

@@ -153,7 +153,7 @@ fn paths_to_mask_must_be_absolute() {
 }
 
 #[test]
-fn root_propagation_is_one_of_eight_words_and_shared_needs_pivot_root() {
+fn root_propagation_is_one_of_eight_words_and_only_slave_goes_without_pivot_root() {
     for word in [
         "shared",
         "rshared",
@@ -169,9 +169,11 @@ fn root_propagation_is_one_of_eight_words_and_shared_needs_pivot_root() {
     assert!(
         refused(json!({"linux": {"rootfsPropagation": "public"}})).starts_with("linux.rootfsPropagation")
     );
-    let shared = spec(json!({"linux": {"rootfsPropagation": "rshared"}}));
-    let error = Plan::new(&shared, Path::new("/bundle"), &CgroupMounts::None, &[], true).unwrap_err();
-    assert!(error.to_string().contains("pivot_root"), "{error}");
+    for word in ["rshared", "private"] {
+        let spec = spec(json!({"linux": {"rootfsPropagation": word}}));
+        let error = Plan::new(&spec, Path::new("/bundle"), &CgroupMounts::None, &[], true).unwrap_err();
+        assert!(error.to_string().contains("pivot_root"), "{error}");
+    }
 }
 
 #[test]
