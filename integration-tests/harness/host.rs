@@ -40,6 +40,7 @@ impl Host {
     pub(crate) fn new() -> Host {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         assert!(nix::unistd::geteuid().is_root(), "the scenarios need root");
+        let runtime = runtime_under_test();
         let tag = format!(
             "mt{}-{}",
             std::process::id(),
@@ -75,7 +76,7 @@ impl Host {
             tag,
             dir,
             holder,
-            runtime: runtime_under_test(),
+            runtime,
             before,
             counter: Cell::new(0),
         }

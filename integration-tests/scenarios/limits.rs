@@ -210,7 +210,7 @@ fn a_block_weight_stands_in_the_cgroup() {
         .resources(|resources| resources["blockIO"] = json!({"weight": 500}));
     let web = web.created();
     let files: &[(&str, &str)] = if cgroup_v2() {
-        &[("io.bfq.weight", "default 500"), ("io.weight", "default 5000")]
+        &[("io.bfq.weight", "default 500"), ("io.weight", "default 4950")]
     } else {
         &[("blkio.bfq.weight", "500"), ("blkio.weight", "500")]
     };

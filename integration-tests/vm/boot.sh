@@ -57,10 +57,10 @@ boot() {
     timeout --foreground "$timeout" qemu-system-x86_64 -accel tcg -cpu qemu64,-cx16 -smp 1 -m 1024 \
         -nodefaults -display none -no-reboot -serial stdio \
         -kernel "$build/kernel/vmlinuz" -initrd "$image/initramfs" \
-        -append "console=ttyS0 rdinit=/init quiet loglevel=4 panic=-1" </dev/null 2>&1
-    [ $? -ne 124 ] || echo "vm: stopped after $timeout seconds"
+        -append "console=ttyS0 rdinit=/init quiet loglevel=4 panic=-1" </dev/null 2>&1 ||
+        [ $? -ne 124 ] || echo "vm: stopped after $timeout seconds"
 }
-boot | tr -d '\r' | tee "$image/console" | grep --line-buffered -v '^minirun-vm: exit' || true
+boot | sed -u 's|\r||g' | tee "$image/console" | grep --line-buffered -v '^minirun-vm: exit' || true
 status=$(sed -n 's/^minirun-vm: exit \([0-9]*\)$/\1/p' "$image/console")
 if [ -z "$status" ]; then
     echo "vm: the machine ended before its command did" >&2
