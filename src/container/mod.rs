@@ -15,6 +15,7 @@ pub mod kill;
 pub mod network;
 pub mod pause;
 pub mod pid_file;
+mod prepare;
 pub mod process;
 pub mod record;
 pub mod relay;

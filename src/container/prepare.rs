@@ -1,0 +1,205 @@
+//! Everything that `create` computes before its first side effect: config.json loaded, validated, and translated by every
+//! room into its own plan.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use nix::unistd::{Pid, Uid};
+use oci_spec::runtime::{LinuxNamespaceType, Spec};
+
+use super::create::{Options, Terminal};
+use super::files;
+use super::network::Network;
+use super::process::Process;
+use super::record::Record;
+use super::store::Store;
+use crate::cgroup::{Cgroup, DefaultDevices, Layout, Limits};
+use crate::error::{Error, Kind, OsContext, Result};
+use crate::init::{self, Choices};
+use crate::log;
+use crate::net;
+use crate::rootfs::{self, CgroupMounts};
+use crate::spec::{self, load};
+
+/// Everything computed from the configuration, before any side effect.
+pub(super) struct Prepared {
+    /// config.json as it will be kept.
+    pub(super) config: Vec<u8>,
+    /// What will be written first.
+    pub(super) record: Record,
+    /// For the control group.
+    pub(super) limits: Limits,
+    /// What will be joined.
+    pub(super) network: Network,
+    /// The container's own name on its networks.
+    pub(super) hostname: String,
+    /// For the first process and its parent.
+    pub(super) plan: init::Plan,
+}
+
+/// Loads, validates and plans.
+///
+/// # Errors
+/// Anything that is wrong with the bundle or the options, by its field's path.
+pub(super) fn prepare(store: &Store, options: &Options) -> Result<Prepared> {
+    let bundle = fs::canonicalize(&options.bundle).os("open bundle", options.bundle.display())?;
+    let load::Loaded {
+        mut spec,
+        raw,
+        warnings,
+    } = load::load(&bundle)?;
+    warnings.iter().for_each(log::warn);
+    let network = Network::choose(&options.networks, options.native, &spec)?;
+    let config = if network.adapt(&mut spec) {
+        serde_json::to_vec(&spec)
+            .map_err(|error| Error::new(Kind::Os, format_args!("encode config.json: {error}")))?
+    } else {
+        raw
+    };
+    spec::validate::validate(&spec)?.iter().for_each(log::warn);
+    check_terminal(&spec, &options.terminal)?;
+    net::check(&net::Dirs::default(), network.endpoints())?;
+
+    let layout = Layout::detect()?;
+    let linux = spec.linux().as_ref();
+    let cgroups_path = linux.and_then(|linux| linux.cgroups_path().as_deref());
+    let cgroup = Cgroup::plan(&layout, cgroups_path, options.id.as_str())?;
+    let limits = Limits::plan(
+        linux.and_then(|linux| linux.resources().as_ref()),
+        &layout,
+        default_devices(&spec)?,
+    )?;
+    limits.warnings().iter().for_each(log::warn);
+
+    let namespaces = init::namespaces::Plan::new(&spec);
+    let directory = store.directory(&options.id);
+    let extra = if network.endpoints().is_empty() {
+        Vec::new()
+    } else {
+        files::binds(&directory)
+    };
+    let own_cgroup_namespace = namespaces.has(LinuxNamespaceType::Cgroup);
+    let cgroups = cgroup_mounts(&cgroup, &layout, own_cgroup_namespace);
+    let rootfs = rootfs::Plan::new(&spec, &bundle, &cgroups, &extra, options.no_pivot)?;
+    rootfs.warnings().iter().for_each(log::warn);
+    let record = Record {
+        id: options.id.clone(),
+        oci_version: spec.version().clone(),
+        rootfs: bundle.join(
+            spec.root()
+                .as_ref()
+                .map(|root| root.path().as_path())
+                .unwrap_or(Path::new("")),
+        ),
+        bundle,
+        created: log::Rfc3339(SystemTime::now()).to_string(),
+        owner: owner(),
+        annotations: spec
+            .annotations()
+            .clone()
+            .unwrap_or_default()
+            .into_iter()
+            .collect(),
+        creator: Some(Process::of(Pid::this())?),
+        init: None,
+        hook: None,
+        cgroup,
+        shares_pid_namespace: !namespaces.creates(LinuxNamespaceType::Pid),
+        shares_keyring: options.no_new_keyring,
+        networks: network
+            .endpoints()
+            .iter()
+            .map(|endpoint| endpoint.network.clone())
+            .collect(),
+        attachment: net::Attachment::default(),
+    };
+    let keyring = record.keyring();
+    let choices = Choices {
+        keep: options.keep,
+        keyring: keyring.as_deref(),
+    };
+    let mut plan = init::Plan::new(&spec, rootfs, record.state(), choices)?;
+    if !network.endpoints().is_empty() && plan.namespaces.creates(LinuxNamespaceType::Uts) {
+        // On a network a container needs a name that is its own.
+        plan.hostname
+            .get_or_insert_with(|| options.id.as_str().chars().take(63).collect());
+    }
+    let hostname = plan.hostname.clone().unwrap_or_else(|| options.id.to_string());
+    Ok(Prepared {
+        config,
+        record,
+        limits,
+        network,
+        hostname,
+        plan,
+    })
+}
+
+/// Set to `false` in config.json it leaves only the devices that the configuration itself allows.
+pub const DEFAULT_DEVICES_ANNOTATION: &str = "minirun.default-devices";
+
+fn default_devices(spec: &Spec) -> Result<DefaultDevices> {
+    let annotation = spec
+        .annotations()
+        .as_ref()
+        .and_then(|annotations| annotations.get(DEFAULT_DEVICES_ANNOTATION));
+    match annotation.map(String::as_str) {
+        None | Some("true") => Ok(DefaultDevices::Allow),
+        Some("false") => Ok(DefaultDevices::Omit),
+        Some(other) => Err(Error::invalid(
+            format_args!("annotations[{DEFAULT_DEVICES_ANNOTATION:?}]"),
+            format_args!("{other:?} is neither \"true\" nor \"false\""),
+        )),
+    }
+}
+
+/// The container's own control group, in the words of a mount.
+fn cgroup_mounts(cgroup: &Cgroup, layout: &Layout, private: bool) -> CgroupMounts {
+    let directories = cgroup.directories();
+    match cgroup {
+        Cgroup::V1(_) => CgroupMounts::V1 {
+            controllers: directories,
+        },
+        Cgroup::V2(_) => CgroupMounts::V2 {
+            own: directories
+                .into_iter()
+                .next()
+                .map(|(_, directory)| directory)
+                .unwrap_or_default(),
+            hierarchy: match layout {
+                Layout::V2(mount) => mount.clone(),
+                Layout::V1(_) => PathBuf::new(),
+            },
+            private,
+        },
+    }
+}
+
+fn check_terminal(spec: &Spec, terminal: &Terminal) -> Result<()> {
+    let wanted = spec
+        .process()
+        .as_ref()
+        .and_then(|process| process.terminal())
+        .unwrap_or(false);
+    match (wanted, terminal) {
+        (true, Terminal::Nobody) => Err(Error::invalid(
+            "process.terminal",
+            "cannot allocate tty if runc will detach without setting console socket",
+        )
+        .hint("give --console-socket, or set process.terminal to false")),
+        (false, Terminal::Socket(_)) => Err(Error::invalid(
+            "--console-socket",
+            "cannot use console socket if runc will not detach or allocate tty",
+        )
+        .hint("set process.terminal to true")),
+        _ => Ok(()),
+    }
+}
+
+/// The caller's name for `list`; the number when it has none. passwd is read by hand: a static binary has no NSS.
+fn owner() -> String {
+    let uid = Uid::current().as_raw();
+    let passwd = fs::read("/etc/passwd").unwrap_or_default();
+    spec::user::name(&passwd, uid).unwrap_or_else(|| format!("#{uid}"))
+}
