@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::container::create::{Options, Terminal};
+use crate::container::options::{Options, Terminal};
 use crate::error::{Error, OsContext, Result};
 use crate::init::process::Keep;
 use crate::spec::id::Id;

@@ -1,7 +1,8 @@
 //! `minirun create`.
 
 use super::args::{CreateArgs, bundle};
-use crate::container::create::{self, Terminal};
+use crate::container::create;
+use crate::container::options::Terminal;
 use crate::container::store::Store;
 use crate::error::Result;
 use crate::init::parent;

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use oci_spec::runtime::{Process, Spec};
 
 use super::args;
-use crate::container::create::Terminal;
 use crate::container::exec::{self, Options};
+use crate::container::options::Terminal;
 use crate::container::store::Store;
 use crate::error::{Error, Result};
 use crate::init::process::Keep;

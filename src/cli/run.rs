@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::args::{self, CreateArgs};
-use crate::container::create::Terminal;
+use crate::container::options::Terminal;
 use crate::container::run::{self, Mode};
 use crate::container::store::Store;
 use crate::error::{Error, Kind, OsContext, Result};

@@ -5,9 +5,9 @@
 
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
 
 use super::network::Network;
+use super::options::{Options, Terminal};
 use super::prepare::{Prepared, prepare};
 use super::process::Process;
 use super::record::Record;
@@ -18,48 +18,10 @@ use crate::error::{Error, Kind, OsContext, Result};
 use crate::init;
 use crate::init::hooks::Point;
 use crate::init::parent::{self, Created, Stops};
-use crate::init::process::Keep;
 use crate::init::protocol::Channel;
 use crate::net;
-use crate::spec::id::Id;
 use crate::spec::state::Status;
 use crate::sys::clone::Child;
-
-/// What the caller of `create` and `run` chooses.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// The new container.
-    pub id: Id,
-    /// The bundle's directory.
-    pub bundle: PathBuf,
-    /// Where the terminal's master goes.
-    pub terminal: Terminal,
-    /// A socket that gets the pidfd of the first process.
-    pub pidfd_socket: Option<PathBuf>,
-    /// A file for the first process' id.
-    pub pid_file: Option<PathBuf>,
-    /// Use chroot and a moved mount in place of pivot_root.
-    pub no_pivot: bool,
-    /// Share the caller's session keyring.
-    pub no_new_keyring: bool,
-    /// Descriptors for the process.
-    pub keep: Keep,
-    /// Values of `--network`.
-    pub networks: Vec<String>,
-    /// A person called with the native form `run BUNDLE`.
-    pub native: bool,
-}
-
-/// Who shows the container's terminal.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Terminal {
-    /// Whoever listens on this socket.
-    Socket(PathBuf),
-    /// This process, in the foreground.
-    Relay,
-    /// Nobody can: the container is detached and there is no socket.
-    Nobody,
-}
 
 /// A container whose first process waits for the word.
 #[derive(Debug)]

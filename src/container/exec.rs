@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use nix::unistd::Pid;
 use oci_spec::runtime as oci;
 
-use super::create::{Terminal, join};
+use super::create::join;
+use super::options::Terminal;
 use super::relay::{self, Signals};
 use super::store::Store;
 use super::{console, pid_file};

@@ -13,6 +13,7 @@ pub mod files;
 pub mod inspect;
 pub mod kill;
 pub mod network;
+pub mod options;
 pub mod pause;
 pub mod pid_file;
 mod prepare;

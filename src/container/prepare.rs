@@ -8,9 +8,9 @@ use std::time::SystemTime;
 use nix::unistd::{Pid, Uid};
 use oci_spec::runtime::{LinuxNamespaceType, Spec};
 
-use super::create::{Options, Terminal};
 use super::files;
 use super::network::Network;
+use super::options::{Options, Terminal};
 use super::process::Process;
 use super::record::Record;
 use super::store::Store;
@@ -137,7 +137,7 @@ pub(super) fn prepare(store: &Store, options: &Options) -> Result<Prepared> {
 }
 
 /// Set to `false` in config.json it leaves only the devices that the configuration itself allows.
-pub const DEFAULT_DEVICES_ANNOTATION: &str = "minirun.default-devices";
+const DEFAULT_DEVICES_ANNOTATION: &str = "minirun.default-devices";
 
 fn default_devices(spec: &Spec) -> Result<DefaultDevices> {
     let annotation = spec

@@ -1,7 +1,8 @@
 //! `run`: create and start in one, and unless detached everything until the container is gone.
 
-use super::create::{NewContainer, Options, create};
+use super::create::{NewContainer, create};
 use super::delete;
+use super::options::Options;
 use super::relay::{self, Signals};
 use super::start::run_poststart;
 use super::store::Store;

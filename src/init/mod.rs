@@ -6,6 +6,7 @@
 
 mod child;
 pub mod console;
+mod environment;
 pub mod exe;
 pub mod exec;
 pub mod hooks;

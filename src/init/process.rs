@@ -6,26 +6,23 @@
 //! the privilege to load a seccomp filter without no_new_privs remains until it is used.
 
 use std::ffi::{CStr, CString, OsStr};
-use std::fs::File;
-use std::io::Read;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::prctl::{set_keepcaps, set_no_new_privs};
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::sys::stat::{Mode, SFlag, fstat, umask};
 use nix::unistd::{AccessFlags, Gid, Uid, access, chdir, execve, fchown, getcwd};
 use oci_spec::runtime as oci;
 
+use super::environment::{Environment, c_strings, home_of};
 use crate::error::{Error, Kind, OsContext, Result, describe};
 use crate::log;
 use crate::security::capabilities::Capabilities;
 use crate::security::rlimits::Rlimits;
 use crate::security::seccomp::Program;
-use crate::spec::user;
 use crate::sys::process;
 
 /// Everything about the process that does not depend on the container's file system.
@@ -305,53 +302,6 @@ impl Settled<'_> {
     }
 }
 
-/// The process' variables: the last of a name wins, order is kept.
-struct Environment(Vec<(String, String)>);
-
-impl Environment {
-    /// `variables` are NAME=VALUE: the configuration is valid.
-    fn new(variables: &[String], keep: Keep) -> Environment {
-        let mut environment = Environment(Vec::with_capacity(variables.len() + 2));
-        for (name, value) in variables.iter().filter_map(|variable| variable.split_once('=')) {
-            environment.set(name, value);
-        }
-        if keep.listen > 0 {
-            environment.set("LISTEN_FDS", &keep.listen.to_string());
-            environment.set("LISTEN_PID", "1");
-        }
-        environment
-    }
-
-    fn set(&mut self, name: &str, value: &str) {
-        self.0.retain(|(known, _)| known != name);
-        self.0.push((name.to_owned(), value.to_owned()));
-    }
-
-    fn get(&self, name: &str) -> Option<&str> {
-        self.0
-            .iter()
-            .find(|(known, _)| known == name)
-            .map(|(_, value)| value.as_str())
-    }
-
-    fn into_c_strings(self) -> Result<Vec<CString>> {
-        let joined: Vec<String> = self
-            .0
-            .into_iter()
-            .map(|(name, value)| format!("{name}={value}"))
-            .collect();
-        c_strings("process.env", &joined)
-    }
-}
-
-fn c_strings(field: &str, texts: &[String]) -> Result<Vec<CString>> {
-    let convert = |(index, text): (usize, &String)| {
-        CString::new(text.as_str())
-            .map_err(|_| Error::invalid(format_args!("{field}[{index}]"), "must not contain a NUL byte"))
-    };
-    texts.iter().enumerate().map(convert).collect()
-}
-
 fn exec_error(kind: Kind, what: impl std::fmt::Display) -> Error {
     Error::new(kind, format_args!("exec: {what}"))
 }
@@ -404,25 +354,4 @@ fn chown_stdio(uid: u32) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// `HOME=` from the container's /etc/passwd, which is as hostile as the rest of its root file system.
-fn home_of(uid: u32) -> CString {
-    let passwd = read_passwd().unwrap_or_default();
-    let home = user::home(&passwd, uid).unwrap_or_else(|| "/".to_owned());
-    CString::new(format!("HOME={home}")).unwrap_or_else(|_| c"HOME=/".to_owned())
-}
-
-fn read_passwd() -> Option<Vec<u8>> {
-    const CAP: u64 = 4 * 1024 * 1024;
-    let how = OpenHow::new()
-        .flags(OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY)
-        .resolve(ResolveFlag::RESOLVE_NO_MAGICLINKS);
-    let file = File::from(openat2(AT_FDCWD, c"/etc/passwd", how).ok()?);
-    if !file.metadata().ok()?.is_file() {
-        return None;
-    }
-    let mut text = Vec::new();
-    file.take(CAP).read_to_end(&mut text).ok()?;
-    Some(text)
 }
