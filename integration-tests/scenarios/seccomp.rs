@@ -173,3 +173,69 @@ fn without_a_profile_there_is_no_filter() {
     let host = Host::new();
     assert_eq!(host.container("free").probe().status("Seccomp"), "0");
 }
+
+#[test]
+fn a_filter_that_allows_little_more_than_the_program_needs_lets_it_start() {
+    let host = Host::new();
+    // What changing the user takes, and what a static `echo` makes.
+    let names = [
+        "execve",
+        "prctl",
+        "setresuid",
+        "capget",
+        "capset",
+        "arch_prctl",
+        "brk",
+        "exit_group",
+        "getrandom",
+        "mmap",
+        "mprotect",
+        "munmap",
+        "newfstatat",
+        "prlimit64",
+        "readlink",
+        "readlinkat",
+        "rseq",
+        "rt_sigaction",
+        "rt_sigprocmask",
+        "set_robust_list",
+        "set_tid_address",
+        "uname",
+        "write",
+        "ioctl",
+        "fstat",
+        "getuid",
+        "geteuid",
+        "setuid",
+        "setgid",
+        "getgid",
+        "getpid",
+    ];
+    let profile = json!({"defaultAction": "SCMP_ACT_ERRNO", "architectures": ["SCMP_ARCH_X86_64"], "syscalls": [rule(&names, "SCMP_ACT_ALLOW")]});
+    for nnp in [true, false] {
+        let container = host
+            .container("narrow")
+            .args(["echo", "started"])
+            .seccomp(profile.clone())
+            .edit(|config| {
+                config["process"]["noNewPrivileges"] = json!(nnp);
+                config["process"]["user"] = json!({"uid": 1000, "gid": 1000});
+            })
+            .created();
+        container.start().succeeds();
+        container.wait_for_stdout("started");
+    }
+}
+
+#[test]
+fn a_program_that_the_filter_keeps_from_being_executed_fails_start_with_the_reason() {
+    let host = Host::new();
+    let container = host
+        .container("noexec")
+        .seccomp(allow_but(json!([rule(&["execve", "sendmsg"], "SCMP_ACT_ERRNO")])))
+        .created();
+    container
+        .start()
+        .exits(1)
+        .fails_with(&["operation not permitted"]);
+}

@@ -238,7 +238,12 @@ impl Hook {
             dup2_stdin(stdin)?;
             dup2_stdout(output)?;
             dup2_stderr(output)?;
-            process::close_on_exec_from(3)?;
+            match process::close_on_exec_from(3) {
+                // The filter of the container, which a startContainer hook is under already. Nothing of ours is inherited
+                // anyway; this is for what the caller passes on to the container.
+                Ok(()) | Err(Errno::EPERM | Errno::ENOSYS) => {}
+                Err(errno) => return Err(errno),
+            }
             execve(&self.path, &self.args, &self.env).map(drop)
         };
         if let Err(errno) = run() {

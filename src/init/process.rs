@@ -141,7 +141,8 @@ impl Plan {
             env.retain(|variable| !variable.as_bytes().starts_with(b"HOME="));
             env.push(home_of(self.uid));
         }
-        self.rlimits.raise()?;
+        self.reset_inherited()?;
+        self.rlimits.apply()?;
         self.capabilities.drop_bounding()?;
         process::set_groups(&self.groups).map_err(|errno| {
             id_error(
@@ -168,6 +169,16 @@ impl Plan {
             env,
             program,
         })
+    }
+
+    /// What the process would inherit from the runtime. Now and not right before execve, because a filter that is loaded
+    /// in between may allow no more than the program needs.
+    fn reset_inherited(&self) -> Result<()> {
+        umask(self.umask);
+        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).os("reset", "signal mask")?;
+        process::default_sigpipe();
+        let first = 3 + self.keep.listen + self.keep.preserve;
+        process::close_on_exec_from(first.cast_signed()).os("close", "inherited descriptors")
     }
 
     fn enter_cwd(&self) -> Result<()> {
@@ -262,7 +273,6 @@ impl Settled<'_> {
         process::set_user(plan.uid).map_err(|errno| id_error("process.user.uid", plan.uid, errno))?;
         set_keepcaps(false).os("reset", "keep capabilities")?;
         plan.capabilities.apply()?;
-        umask(plan.umask);
         if plan.no_new_privileges {
             set_no_new_privs().os("set", "no_new_privs")?;
         }
@@ -278,18 +288,11 @@ impl Settled<'_> {
     fn replace_image(&self, program: &CStr) -> Error {
         let plan = self.plan;
         let last_steps = || -> Result<()> {
-            sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).os("reset", "signal mask")?;
-            process::default_sigpipe();
-            let first = 3 + plan.keep.listen + plan.keep.preserve;
-            process::close_on_exec_from(first.cast_signed()).os("close", "inherited descriptors")?;
-            // A low RLIMIT_NOFILE would have kept us from opening what the steps before needed.
-            plan.rlimits.apply()?;
-            if plan.no_new_privileges
-                && let Some(filter) = &plan.seccomp
-            {
-                filter.load()?;
+            plan.rlimits.apply_low()?;
+            match &plan.seccomp {
+                Some(filter) if plan.no_new_privileges => filter.load(),
+                _ => Ok(()),
             }
-            Ok(())
         };
         if let Err(error) = last_steps() {
             return error;

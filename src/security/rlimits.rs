@@ -1,14 +1,17 @@
 //! Resource limits (getrlimit(2)).
 //!
-//! RLIMIT_NOFILE is set in two steps. A low limit would keep the set-up from opening what it needs, so the limit itself
-//! comes last; but a hard limit above our own takes privilege, so that is raised while there still is some.
+//! They are set while there is privilege to raise hard limits. A low RLIMIT_NOFILE alone waits until the last moment, where
+//! it needs no privilege: before, it would keep the set-up from opening what it needs.
 
 use std::collections::HashSet;
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::resource::{Resource, setrlimit};
 use oci_spec::runtime::{PosixRlimit, PosixRlimitType};
 
-use crate::error::{Error, OsContext, Result};
+use crate::error::{Error, Result};
+
+/// With fewer descriptors the set-up may not get through.
+const ENOUGH_FILES: u64 = 64;
 
 /// The limits of a process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,43 +60,47 @@ impl Rlimits {
         Ok(Rlimits(planned))
     }
 
-    /// While there is privilege: every limit but RLIMIT_NOFILE, whose hard limit is only raised.
+    /// While there is privilege: every limit; of a low RLIMIT_NOFILE only the hard one, where that is not low as well.
     ///
     /// # Errors
     /// `EPERM` for a hard limit above our own without CAP_SYS_RESOURCE.
-    pub fn raise(&self) -> Result<()> {
+    pub fn apply(&self) -> Result<()> {
         for limit in &self.0 {
-            if limit.resource != Resource::RLIMIT_NOFILE {
-                limit.set(limit.soft, limit.hard)?;
-                continue;
-            }
-            let (soft, hard) = getrlimit(limit.resource).os("read", limit.kind)?;
-            if limit.hard > hard {
-                limit.set(soft, limit.hard)?;
+            if !limit.is_low() {
+                limit.set(limit.soft)?;
+            } else if limit.hard >= ENOUGH_FILES {
+                limit.set(ENOUGH_FILES)?;
             }
         }
         Ok(())
     }
 
-    /// At last: RLIMIT_NOFILE itself.
+    /// At last: a low RLIMIT_NOFILE. Makes no system call when there is none.
     ///
     /// # Errors
     /// Those of setrlimit(2).
-    pub fn apply(&self) -> Result<()> {
-        let files = self
-            .0
+    pub fn apply_low(&self) -> Result<()> {
+        self.0
             .iter()
-            .filter(|limit| limit.resource == Resource::RLIMIT_NOFILE);
-        files
-            .into_iter()
-            .try_for_each(|limit| limit.set(limit.soft, limit.hard))
+            .filter(|limit| limit.is_low())
+            .try_for_each(|limit| limit.set(limit.soft))
     }
 }
 
 impl Limit {
-    fn set(&self, soft: u64, hard: u64) -> Result<()> {
-        setrlimit(self.resource, soft, hard).map_err(|errno| {
-            let Limit { index, kind, .. } = self;
+    fn is_low(&self) -> bool {
+        self.resource == Resource::RLIMIT_NOFILE && self.soft < ENOUGH_FILES
+    }
+
+    fn set(&self, soft: u64) -> Result<()> {
+        let Limit {
+            index,
+            kind,
+            resource,
+            hard,
+            ..
+        } = *self;
+        setrlimit(resource, soft, hard).map_err(|errno| {
             let error = Error::os(
                 format_args!("process.rlimits[{index}]: set {kind} to"),
                 format_args!("soft {soft}, hard {hard}"),

@@ -6,23 +6,26 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use nix::cmsg_space;
 use nix::errno::Errno;
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, accept4, recvmsg, sendmsg};
+use nix::unistd::write;
 
-/// Sends one message, with a descriptor when one is given. A peer that is gone is `EPIPE`, never a signal.
+/// Sends one message, with a descriptor when one is given. A peer that is gone is `EPIPE`, never a signal, as long as
+/// SIGPIPE is ignored or a descriptor is sent: a message alone is a plain write(2), which the narrowest seccomp filter
+/// allows.
 ///
 /// # Errors
 /// Those of sendmsg(2), `EINTR` aside.
 pub fn send(socket: BorrowedFd<'_>, data: &[u8], fd: Option<BorrowedFd<'_>>) -> nix::Result<()> {
-    let raw: Vec<RawFd> = fd.iter().map(AsRawFd::as_raw_fd).collect();
-    let rights = [ControlMessage::ScmRights(&raw)];
-    let control = if raw.is_empty() { &[][..] } else { &rights[..] };
     loop {
-        match sendmsg::<()>(
-            socket.as_raw_fd(),
-            &[IoSlice::new(data)],
-            control,
-            MsgFlags::MSG_NOSIGNAL,
-            None,
-        ) {
+        let sent = match fd {
+            None => write(socket, data),
+            Some(fd) => {
+                let rights = [fd.as_raw_fd()];
+                let control = [ControlMessage::ScmRights(&rights)];
+                let data = [IoSlice::new(data)];
+                sendmsg::<()>(socket.as_raw_fd(), &data, &control, MsgFlags::MSG_NOSIGNAL, None)
+            }
+        };
+        match sent {
             Err(Errno::EINTR) => {}
             result => return result.map(drop),
         }
