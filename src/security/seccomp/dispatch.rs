@@ -23,7 +23,7 @@ pub(super) enum Target {
     Rules(usize),
 }
 
-/// Rules on the arguments: the first one that matches decides, and the default if none does.
+/// Rules on the arguments, the strictest verdict first: the first one that matches decides, and the default if none does.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct RuleList {
     pub(super) rules: Vec<Rule>,
@@ -123,8 +123,10 @@ impl Dispatch {
         if let Some((_, rule)) = group.iter().find(|(_, rule)| rule.is_unconditional(abi)) {
             return Target::Return(rule.verdict);
         }
+        let mut rules: Vec<Rule> = group.iter().map(|(_, rule)| rule.as_ref().clone()).collect();
+        rules.sort_by_key(|rule| strictness(rule.verdict));
         let list = RuleList {
-            rules: group.iter().map(|(_, rule)| rule.as_ref().clone()).collect(),
+            rules,
             is_32_bit: abi.has_32_bit_arguments(),
         };
         Target::Rules(
@@ -145,6 +147,11 @@ impl Dispatch {
             self.segments.push(Segment { start, target });
         }
     }
+}
+
+/// Orders verdicts as the kernel does when a process has several filters: the smallest decides (seccomp(2)).
+fn strictness(verdict: Verdict) -> i32 {
+    (verdict & libc::SECCOMP_RET_ACTION_FULL) as i32
 }
 
 /// Every rule with the number of its call, in the order of the profile.
@@ -195,12 +202,16 @@ impl Rule {
         self.conditions.iter().all(always_holds)
     }
 
-    /// The rule for a call made through a multiplexer, as libseccomp has it: the operation takes the place of the
-    /// first argument. The real arguments lie in memory, where no filter can read them.
+    /// The rule for a call made through a multiplexer, as in libseccomp: the operation takes the place of the first
+    /// argument. The real arguments lie in memory, where no filter can read them.
+    ///
+    /// Unlike libseccomp only the lower half of the operation counts, as in the kernel; else a denied operation could be
+    /// had by setting a bit in the upper one.
     fn multiplexed(&self, operation: u64) -> Self {
+        const OPERATION: Comparison = Comparison::Masked(u32::MAX as u64);
         let operation = Condition {
             argument: 0,
-            comparison: Comparison::Equal,
+            comparison: OPERATION,
             value: operation,
         };
         let others = self.conditions.iter().filter(|condition| condition.argument != 0);

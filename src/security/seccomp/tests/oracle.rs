@@ -10,8 +10,10 @@ use oci_spec::runtime::{
     Arch, LinuxSeccomp, LinuxSeccompAction, LinuxSeccompArg, LinuxSeccompOperator as Operator, LinuxSyscall,
 };
 
-use super::arch::{Abi, Machine, X32_BIT};
 use super::interpret::{self, Call};
+use super::{ARM_FAMILY, X86_FAMILY};
+use crate::security::seccomp::arch::{Abi, Machine, X32_BIT};
+use crate::security::seccomp::syscalls::Syscall;
 
 /// libseccomp's program, and what runc puts in front of it.
 pub(super) struct Oracle {
@@ -83,7 +85,19 @@ pub(super) fn filter(seccomp: &LinuxSeccomp, machine: Machine) -> ScmpFilterCont
 /// Names that libseccomp does not know and the tables here do would only show the age of the library.
 pub(super) fn without_names_unknown_to_libseccomp(seccomp: &LinuxSeccomp) -> LinuxSeccomp {
     let mut seccomp = seccomp.clone();
-    let known = |name: &String| ScmpSyscall::from_name(name).is_ok();
+    let knows = |name: &str, abi: Abi, number| {
+        let theirs = ScmpSyscall::from_name_by_arch(name, arch(abi)).map(ScmpSyscall::as_raw_syscall);
+        theirs.is_ok_and(|theirs| theirs < 0 && abi.multiplexes() || theirs as u32 == number)
+    };
+    let known = |name: &String| {
+        let call = Syscall::named(name);
+        let number = |abi| Some((abi, call?.number(abi)?));
+        let mut numbers = X86_FAMILY
+            .iter()
+            .chain(&ARM_FAMILY)
+            .filter_map(|abi| number(*abi));
+        ScmpSyscall::from_name(name).is_ok() && numbers.all(|(abi, number)| knows(name, abi, number))
+    };
     let syscalls = seccomp.syscalls().iter().flatten().filter_map(|syscall| {
         let names: Vec<String> = syscall
             .names()
