@@ -1,8 +1,8 @@
 //! What the container uses, in the shape of runc's `events --stats` (`data`), so that `inspect`, `events` and `stats` print
 //! the same numbers.
 //!
-//! Processor time, processes and the throttle counters are read with the cgroups-rs crate. Memory, block I/O and huge pages
-//! are not: its readers panic on files of ordinary kernels (docs/decisions/cgroups-rs.md), so those files are parsed here.
+//! Processor time, throttling and processes are read with the cgroups-rs crate. Memory, block I/O and huge pages are not: its
+//! readers there panic or lose numbers on files that kernels do show (docs/decisions/cgroups-rs.md), so they are parsed here.
 
 mod parse;
 

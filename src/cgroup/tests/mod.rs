@@ -1,5 +1,6 @@
 //! Whole lives of cgroups: over fake trees, and as root over real groups of the host.
 
+mod enforced;
 mod fake;
 mod real;
 
@@ -18,6 +19,15 @@ fn unique() -> String {
         std::process::id(),
         NEXT.fetch_add(1, Ordering::Relaxed)
     )
+}
+
+/// Says past the test runner's capture that the test of this thread did not run, and why.
+fn skipped(reason: &str) {
+    let name = std::thread::current().name().unwrap_or("a test").to_owned();
+    let _ = std::io::Write::write_all(
+        &mut std::io::stderr(),
+        format!("SKIPPED {name}: {reason}\n").as_bytes(),
+    );
 }
 
 fn limits(json: serde_json::Value, layout: &Layout) -> Result<Limits> {
