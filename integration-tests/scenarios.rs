@@ -28,3 +28,5 @@ mod parity;
 mod process;
 #[path = "scenarios/seccomp.rs"]
 mod seccomp;
+#[path = "scenarios/subgroups.rs"]
+mod subgroups;

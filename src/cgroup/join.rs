@@ -2,8 +2,6 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use nix::errno::Errno;
-
 use super::file;
 use crate::error::{Error, Result};
 
@@ -36,16 +34,5 @@ impl Join {
             }),
             Join::Directory(_) => Ok(()),
         }
-    }
-
-    /// Whether clone3 with CLONE_INTO_CGROUP that failed like this is worth repeating without it, followed by
-    /// [`super::Cgroup::attach`]: the kernel is too old, a seccomp filter hides clone3, the group is threaded, its limit of
-    /// processes is zero, or processes may not live in it (then attach fails too, with the reason).
-    pub fn worth_attaching(errno: Errno) -> bool {
-        use Errno::{E2BIG, EACCES, EAGAIN, EBUSY, EINVAL, ENOSYS, EOPNOTSUPP};
-        matches!(
-            errno,
-            ENOSYS | EINVAL | E2BIG | EACCES | EOPNOTSUPP | EBUSY | EAGAIN
-        )
     }
 }

@@ -13,7 +13,7 @@ use super::process::Process;
 use super::record::Record;
 use super::store::{Entry, Lock, Store};
 use super::{console, delete, files, pid_file};
-use crate::cgroup::{Cgroup, Join};
+use crate::cgroup::Join;
 use crate::error::{Error, Kind, OsContext, Result};
 use crate::init;
 use crate::init::hooks::Point;
@@ -116,7 +116,7 @@ fn make(
             files::create(entry.path())?;
         }
         let config = entry.write_config(config)?;
-        Ok((config, entry.listen()?, join(&record.cgroup)?))
+        Ok((config, entry.listen()?, join(record.cgroup.join_handles()?)))
     };
     let (_config_lock, listener, cgroup) = set_up().map_err(early)?;
 
@@ -239,9 +239,9 @@ impl Creation<'_> {
     }
 }
 
-/// How the child gets into the control group, in init's words.
-pub(super) fn join(cgroup: &Cgroup) -> Result<init::Cgroup> {
-    Ok(match cgroup.join_handles()? {
+/// How a child gets into the control group, in init's words.
+pub(super) fn join(handles: Join) -> init::Cgroup {
+    match handles {
         Join::Tasks(tasks) => init::Cgroup {
             tasks,
             directory: None,
@@ -250,5 +250,5 @@ pub(super) fn join(cgroup: &Cgroup) -> Result<init::Cgroup> {
             tasks: Vec::new(),
             directory: Some(directory),
         },
-    })
+    }
 }

@@ -75,7 +75,8 @@ pub fn exec(
     let target = Target {
         pid: Pid::from_raw(leader.pid),
         pidfd,
-        cgroup: join(&record.cgroup)?,
+        cgroup: join(record.cgroup.join_handles()?),
+        beside: &|| record.cgroup.join_beside(leader.pid).map(join),
     };
 
     let mut signals = if options.detach {

@@ -27,14 +27,15 @@ pub struct Plan {
 }
 
 /// Where the process goes.
-#[derive(Debug)]
-pub struct Target {
+pub struct Target<'a> {
     /// The container's first process.
     pub pid: Pid,
     /// The same process by descriptor.
     pub pidfd: OwnedFd,
     /// How to get into its control group.
     pub cgroup: Cgroup,
+    /// How to get where its first process is, should the group itself take no processes.
+    pub beside: &'a dyn Fn() -> Result<Cgroup>,
 }
 
 /// Makes the process and sees it through to `Ready`; `console` gets the master of its terminal.
@@ -43,14 +44,14 @@ pub struct Target {
 /// What failed on either side; the process is dead and reaped then.
 pub fn create(
     plan: &Plan,
-    target: &Target,
+    target: &Target<'_>,
     mut console: impl FnMut(OwnedFd) -> Result<()>,
 ) -> Result<Created> {
     let flags = plan.namespaces.joined_by_exec(target.pid)?;
     let root = open_root(plan, target)?;
     let (channel, childs_end) = Channel::pair()?;
     let (mut ours, mut theirs) = (Some(channel), Some(childs_end));
-    let process = || {
+    let mut process = || {
         drop(ours.take());
         let Some(channel) = theirs.take() else { return 1 };
         let Err(error) = script(plan, target, flags, root.as_ref(), &channel);
@@ -62,15 +63,14 @@ pub fn create(
     if join_pid {
         setns(&target.pidfd, CloneFlags::CLONE_NEWPID).os("join", "the container's pid namespace")?;
     }
-    let cgroup = target.cgroup.directory.as_ref().map(AsFd::as_fd);
-    let child = spawn(
-        Options {
+    let spawned = target.cgroup.spawn(|cgroup| {
+        let options = Options {
             flags: Flags::default(),
             cgroup,
-        },
-        process,
-    )
-    .os("clone", "process")?;
+        };
+        spawn(options, &mut process).os("clone", "process")
+    })?;
+    let child = target.cgroup.settle(spawned, || (target.beside)().map(Some))?;
     drop(theirs.take());
     let Some(channel) = ours.take() else {
         return Err(Error::new(Kind::Os, "the init socket is gone"));
@@ -101,7 +101,7 @@ pub fn create(
 }
 
 /// Without a mount namespace of its own the container's root is a chroot.
-fn open_root(plan: &Plan, target: &Target) -> Result<Option<File>> {
+fn open_root(plan: &Plan, target: &Target<'_>) -> Result<Option<File>> {
     if plan.namespaces.has(oci_spec::runtime::LinuxNamespaceType::Mount) {
         return Ok(None);
     }
@@ -111,7 +111,7 @@ fn open_root(plan: &Plan, target: &Target) -> Result<Option<File>> {
 
 fn script(
     plan: &Plan,
-    target: &Target,
+    target: &Target<'_>,
     flags: CloneFlags,
     root: Option<&File>,
     channel: &Channel,

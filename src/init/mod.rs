@@ -4,6 +4,7 @@
 //! the two scripts that run after the clone; [`exe`] keeps the runtime's own binary out of their reach; [`namespaces`], [`hooks`], [`console`], [`sysctl`] and [`process`] are what
 //! the scripts are made of. Everything that can be computed is in the [`Plan`] before the clone.
 
+mod cgroup;
 mod child;
 pub mod console;
 mod environment;
@@ -16,12 +17,11 @@ pub mod process;
 pub mod protocol;
 pub mod sysctl;
 
-use std::os::fd::OwnedFd;
-
-use nix::unistd::{Pid, write};
+use nix::unistd::Pid;
 use oci_spec::runtime::Spec;
 
-use crate::error::{OsContext, Result};
+pub use self::cgroup::Cgroup;
+use crate::error::Result;
 use crate::rootfs;
 use crate::spec::state::{State, Status};
 
@@ -93,24 +93,4 @@ pub fn hook_state(state: &State, status: Status, pid: Pid) -> String {
         ..state.clone()
     }
     .to_hook_json()
-}
-
-/// How a child gets into its control group.
-#[derive(Debug, Default)]
-pub struct Cgroup {
-    /// Version 2: the directory that the child is born in.
-    pub directory: Option<OwnedFd>,
-    /// Version 1: the opened `tasks` file of every hierarchy.
-    pub tasks: Vec<OwnedFd>,
-}
-
-impl Cgroup {
-    /// The child moves itself: a single thread that moves itself skips the wait for an RCU grace period (over 10 ms)
-    /// that a write of its id to `cgroup.procs` by another process pays for.
-    fn join(&self) -> Result<()> {
-        for tasks in &self.tasks {
-            write(tasks, b"0").os("join", "cgroup")?;
-        }
-        Ok(())
-    }
 }

@@ -17,6 +17,7 @@ use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 use oci_spec::runtime::{LinuxIdMapping, LinuxNamespaceType, Spec};
 
+use super::Cgroup;
 use super::protocol::Channel;
 use crate::error::{Error, Kind, OsContext, Result};
 use crate::sys::clone::{Child, Flags, Options, spawn};
@@ -235,7 +236,7 @@ impl Opened<'_> {
     /// # Errors
     /// Those of setns(2), unshare(2) and clone3(2). The runtime is back in its own namespaces on return; when it cannot
     /// get back it exits, because nothing that it did after would be in the right place.
-    pub fn spawn(&self, cgroup: Option<&OwnedFd>, child: impl FnOnce() -> u8) -> Result<Child> {
+    pub fn spawn(&self, cgroup: &Cgroup, child: impl FnOnce() -> u8) -> Result<Child> {
         let plan = self.plan;
         let mut flags = plan
             .create
@@ -257,11 +258,14 @@ impl Opened<'_> {
             back.push(own(*flag)?);
             setns(namespace, *flag).os("join", format_args!("{} namespace", name_of(*flag)))?;
         }
-        let cgroup = cgroup.map(AsFd::as_fd);
-        let spawned = match &self.user {
-            None => spawn(Options { flags, cgroup }, child).os("clone", "the container's init process"),
-            Some(user) => spawn_in_user_namespace(user, Options { flags, cgroup }, child),
-        };
+        let mut child = Some(child);
+        let spawned = cgroup.spawn(|cgroup| {
+            let child = || child.take().map_or(1, |child| child());
+            match &self.user {
+                None => spawn(Options { flags, cgroup }, child).os("clone", "the container's init process"),
+                Some(user) => spawn_in_user_namespace(user, Options { flags, cgroup }, child),
+            }
+        });
         for (flag, namespace) in back.iter().rev() {
             if let Err(errno) = setns(namespace, *flag) {
                 let error = Error::os(
@@ -273,7 +277,7 @@ impl Opened<'_> {
                 std::process::exit(1);
             }
         }
-        spawned
+        cgroup.settle(spawned?, || Ok(None))
     }
 }
 

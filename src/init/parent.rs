@@ -65,7 +65,7 @@ pub fn create(plan: &Plan, cgroup: &Cgroup, listener: &OwnedFd, stops: &mut impl
         cgroup,
         listener,
     };
-    let child = namespaces.spawn(cgroup.directory.as_ref(), || {
+    let child = namespaces.spawn(cgroup, || {
         // The child's copy of our end would keep it from seeing our death.
         drop(ours.take());
         stops.in_child();
