@@ -640,20 +640,58 @@ fn version_is_in_the_shape_that_engines_parse() {
 }
 
 #[test]
+fn features_are_the_document_that_engines_parse() {
+    let host = Host::new();
+    let output = host.minirun(["features"]);
+    // Typed, as dockerd and containerd read it: a field of the wrong type would fail here.
+    let features: oci_spec::runtime::Features = serde_json::from_value(output.succeeds().json()).unwrap();
+    assert_eq!(features.oci_version_min(), "1.0.0");
+    assert_eq!(features.oci_version_max(), "1.3.0");
+    let annotations = features.potentially_unsafe_config_annotations();
+    assert_eq!(annotations.as_deref(), Some(&["minirun.".to_owned()][..]));
+}
+
+#[test]
 fn features_name_what_was_compiled_in() {
     let host = Host::new();
     let output = host.minirun(["features"]);
     let features = output.succeeds().json();
-    assert_eq!(features["ociVersionMin"], "1.0.0");
-    assert!(
-        features["hooks"]
-            .as_array()
-            .unwrap()
-            .contains(&json!("createRuntime"))
+    let names = |pointer: &str, expected: &[&str]| {
+        let list = features.pointer(pointer).and_then(|list| list.as_array());
+        let list = list.unwrap_or_else(|| panic!("no list {pointer} in {features:#}"));
+        for name in expected {
+            assert!(
+                list.contains(&json!(name)),
+                "{name} is not in {pointer}: {list:?}"
+            );
+        }
+    };
+    names(
+        "/hooks",
+        &["prestart", "createRuntime", "startContainer", "poststop"],
     );
-    assert_eq!(features["linux"]["cgroup"]["v1"], true);
-    assert_eq!(features["linux"]["cgroup"]["v2"], true);
-    assert_eq!(features["linux"]["seccomp"]["enabled"], true);
+    names("/mountOptions", &["ro", "rbind", "rro", "tmpcopyup"]);
+    names("/linux/namespaces", &["cgroup", "time", "user"]);
+    names("/linux/capabilities", &["CAP_CHOWN", "CAP_CHECKPOINT_RESTORE"]);
+    names("/linux/seccomp/actions", &["SCMP_ACT_ERRNO", "SCMP_ACT_LOG"]);
+    names("/linux/seccomp/operators", &["SCMP_CMP_MASKED_EQ"]);
+    names("/linux/seccomp/archs", &["SCMP_ARCH_X86_64", "SCMP_ARCH_AARCH64"]);
+    names("/linux/seccomp/knownFlags", &["SECCOMP_FILTER_FLAG_LOG"]);
+    for (pointer, expected) in [
+        ("/linux/cgroup/v1", true),
+        ("/linux/cgroup/v2", true),
+        ("/linux/cgroup/rdma", true),
+        ("/linux/seccomp/enabled", true),
+        // What this version refuses, it must not announce.
+        ("/linux/cgroup/systemd", false),
+        ("/linux/apparmor/enabled", false),
+        ("/linux/selinux/enabled", false),
+        ("/linux/intelRdt/enabled", false),
+        ("/linux/mountExtensions/idmap/enabled", false),
+        ("/linux/netDevices/enabled", false),
+    ] {
+        assert_eq!(features.pointer(pointer), Some(&json!(expected)), "{pointer}");
+    }
 }
 
 #[test]

@@ -23,3 +23,19 @@ pub mod relay;
 pub mod run;
 pub mod start;
 pub mod store;
+
+/// Annotations of config.json that begin like this change what the runtime does; no others do.
+pub const ANNOTATION_PREFIX: &str = "minirun.";
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_annotation_that_counts_has_the_prefix_that_features_announces() {
+        for annotation in [
+            super::network::ANNOTATION,
+            super::prepare::DEFAULT_DEVICES_ANNOTATION,
+        ] {
+            assert!(annotation.starts_with(super::ANNOTATION_PREFIX), "{annotation}");
+        }
+    }
+}

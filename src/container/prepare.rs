@@ -137,7 +137,7 @@ pub(super) fn prepare(store: &Store, options: &Options) -> Result<Prepared> {
 }
 
 /// Set to `false` in config.json it leaves only the devices that the configuration itself allows.
-const DEFAULT_DEVICES_ANNOTATION: &str = "minirun.default-devices";
+pub(super) const DEFAULT_DEVICES_ANNOTATION: &str = "minirun.default-devices";
 
 fn default_devices(spec: &Spec) -> Result<DefaultDevices> {
     let annotation = spec

@@ -43,6 +43,16 @@ pub enum Point {
 }
 
 impl Point {
+    /// All of them, in their order.
+    pub const ALL: [Point; 6] = [
+        Point::Prestart,
+        Point::CreateRuntime,
+        Point::CreateContainer,
+        Point::StartContainer,
+        Point::Poststart,
+        Point::Poststop,
+    ];
+
     /// The name of the list in config.json.
     pub fn name(self) -> &'static str {
         match self {
@@ -330,5 +340,18 @@ mod tests {
             })
             .unwrap_err();
         assert!(error.to_string().ends_with("disk full"));
+    }
+
+    #[test]
+    fn every_point_of_the_features_document_is_planned_under_its_name() {
+        for point in Point::ALL {
+            let document = serde_json::json!({point.name(): [{"path": "/bin/true"}]});
+            let hooks: oci::Hooks = serde_json::from_value(document).unwrap();
+            assert!(
+                Hooks::plan(Some(&hooks), &[]).unwrap().any(point),
+                "{}",
+                point.name()
+            );
+        }
     }
 }

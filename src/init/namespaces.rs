@@ -55,6 +55,11 @@ const KINDS: [(LinuxNamespaceType, &str, i32); 8] = [
     (LinuxNamespaceType::Mount, "mnt", libc::CLONE_NEWNS),
 ];
 
+/// The kinds that a container can make or join, for `features`.
+pub fn kinds() -> [LinuxNamespaceType; KINDS.len()] {
+    KINDS.map(|(kind, _, _)| kind)
+}
+
 impl Plan {
     /// Translates a validated configuration; pure.
     pub fn new(spec: &Spec) -> Plan {

@@ -57,6 +57,9 @@ struct Usage {
 }
 
 impl Limits {
+    /// Whether `linux.resources.rdma` is among what is applied.
+    pub const RDMA: bool = true;
+
     /// Translates linux.resources; absent resources still mean the device rules that every container has.
     ///
     /// # Errors

@@ -352,3 +352,14 @@ fn shares_follow_the_curve_through_both_ends_and_the_default() {
         .into();
     assert_eq!(weights, [1, 1, 2, 17, 59, 100, 174, 639, 10000, 10000, 10000]);
 }
+
+#[test]
+fn features_may_claim_rdma_because_its_limits_are_written() {
+    for layout in [v1(), v2()] {
+        let written = writes(&layout, json!({"rdma": {"mlx5_1": {"hcaHandles": 3}}}));
+        assert_eq!(
+            Limits::RDMA,
+            written.contains(&"rdma.max=mlx5_1 hca_handle=3".to_owned())
+        );
+    }
+}

@@ -30,6 +30,7 @@
 mod arch;
 mod dispatch;
 mod emit;
+pub mod known;
 mod profile;
 mod syscalls;
 mod tree;
