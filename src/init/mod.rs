@@ -1,8 +1,9 @@
 //! From clone3 to execve: the runtime's side and the container's side of making a process.
 //!
 //! [`protocol`] has the chart of their conversation. [`parent`] is the runtime's side of it, `child` and [`exec`] are
-//! the two scripts that run after the clone; [`exe`] keeps the runtime's own binary out of their reach; [`namespaces`], [`hooks`], [`console`], [`sysctl`] and [`process`] are what
-//! the scripts are made of. Everything that can be computed is in the [`Plan`] before the clone.
+//! the two scripts that run after the clone; [`exe`] keeps the runtime's own binary out of their reach; [`namespaces`],
+//! [`hooks`], [`console`], [`sysctl`] and [`process`] are what the scripts are made of. Everything that can be computed is
+//! in the [`Plan`] before the clone.
 
 mod cgroup;
 mod child;

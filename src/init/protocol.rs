@@ -11,11 +11,11 @@
 //!   prestart and createRuntime hooks
 //!                        ── Continue ─────────▶   createContainer hooks, pivot_root, masks
 //!                        ◀── Console (with fd) ─   only with a terminal
-//!                        ◀───────────── Ready ──   became its user; program found; seccomp at hand
+//!                        ◀───────────── Ready ──   settled: program found, filter at hand
 //!   record `created`; pid file
 //!            create:     ── Detach ───────────▶   no longer dies with its parent
 //!                        ◀────────── Detached ──   waits for a starter on the start socket
-//!            run:        ── Start ────────────▶   startContainer hooks, execve
+//!            run:        ── Start ────────────▶   becomes its user; startContainer hooks; execve
 //!                        ◀─────── end of file ──   execve succeeded: the socket is close-on-exec
 //! ```
 //!
