@@ -18,8 +18,24 @@
 //! | [`sys`] | thin wrappers over system calls that nix lacks; the only `unsafe` in the crate |
 //! | [`error`], [`log`] | one error type; one place that writes the log |
 //!
-//! Imports run one way: `cli -> {container, net}`, `container -> {spec, init, cgroup, net}`,
-//! `init -> {rootfs, security}`, everything `-> {sys, error, log}`. A test holds the code to these arrows.
+//! # Imports
+//!
+//! They run one way, down this list. The test `integration-tests/architecture.rs` reads the list from here and holds the
+//! code to it. One file may look into every room: `cli/features.rs`, which asks each what it can do.
+//!
+//! ```text
+//! cli       -> container, net, init, spec, error, log
+//! container -> init, rootfs, cgroup, net, spec, sys, error, log
+//! init      -> rootfs, security, spec, sys, error, log
+//! rootfs    -> sys, error, log
+//! cgroup    -> sys, error, log
+//! security  -> sys, error, log
+//! net       -> sys, error, log
+//! spec      -> error
+//! log       -> error
+//! error     ->
+//! sys       ->
+//! ```
 //!
 //! # The way of one container
 //!
