@@ -16,6 +16,7 @@ mod host;
 mod leaks;
 mod output;
 mod probe;
+mod random;
 mod rootfs;
 mod spec;
 
@@ -24,7 +25,8 @@ pub(crate) use console::ConsoleSocket;
 pub(crate) use container::Container;
 pub(crate) use host::{Host, Running};
 pub(crate) use output::Output;
-pub(crate) use probe::Report;
+pub(crate) use probe::{PROBE, Report};
+pub(crate) use random::Random;
 
 use std::io::Write;
 use std::time::{Duration, Instant};

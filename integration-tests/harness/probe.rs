@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::container::Container;
 
 /// The shell probe; it fits any container that has busybox.
-const SCRIPT: &str = include_str!("probe.sh");
+pub(crate) const PROBE: &str = include_str!("probe.sh");
 
 /// The probe's answer, by section.
 #[derive(Debug, PartialEq, Eq, Clone)]
@@ -45,7 +45,7 @@ impl Report {
 impl Container<'_> {
     /// Makes the process the probe.
     pub(crate) fn probing(self) -> Self {
-        self.sh(SCRIPT)
+        self.sh(PROBE)
     }
 
     /// Runs the probe as the container's init.
@@ -57,6 +57,13 @@ impl Container<'_> {
     /// Runs the probe by exec.
     #[track_caller]
     pub(crate) fn probe_by_exec(&self) -> Report {
-        Report::parse(&self.exec(["sh", "-c", SCRIPT]).succeeds().stdout)
+        self.probe_by_exec_with(&[])
+    }
+
+    /// Runs the probe by exec with options.
+    #[track_caller]
+    pub(crate) fn probe_by_exec_with(&self, options: &[&str]) -> Report {
+        let output = self.exec_with(options, ["sh", "-c", PROBE]);
+        Report::parse(&output.succeeds().stdout)
     }
 }

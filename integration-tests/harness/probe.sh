@@ -14,6 +14,9 @@ section id; id
 section session; cut -d' ' -f4-7 /proc/$$/stat
 section signals; grep -E '^Sig(Blk|Ign|Cgt)' /proc/$$/status
 section cgroup; cat /proc/self/cgroup
+section cgroup_files; for name in cpu.cfs_quota_us cpu.cfs_period_us cpu.shares memory.limit_in_bytes memory.soft_limit_in_bytes \
+    memory.memsw.limit_in_bytes devices.list cpu.max cpu.weight memory.max memory.low memory.swap.max pids.max cpuset.cpus cpuset.mems
+do for file in "/sys/fs/cgroup/$name" "/sys/fs/cgroup/"*"/$name"; do [ -e "$file" ] && sort "$file" | sed "s|^|$file |"; done; done
 section devices; ls -lR /dev | sed 's/ [A-Z][a-z][a-z] .*[0-9] / /'
 section root; stat -c '%A %u:%g %n' /*
 section proc; for path in acpi asound kcore keys latency_stats timer_list timer_stats sched_debug scsi bus fs irq sys sysrq-trigger
@@ -25,4 +28,4 @@ do if [ -e "$path" ]; then (: >>"$path") 2>/dev/null && echo "$path yes" || echo
 section links; sed 's/:.*//;1,2d' /proc/net/dev
 section affinity; grep -E '^(Cpus|Mems)_allowed_list' /proc/$$/status
 section personality; cat /proc/$$/personality 2>/dev/null
-section keyring; head -n 3 /proc/keys 2>/dev/null | sed 's/^[0-9a-f]* //;s/[0-9a-f]\{16,\}/ID/'
+section keyring; grep ' _ses\.' /proc/keys 2>/dev/null; :

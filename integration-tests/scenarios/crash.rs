@@ -6,37 +6,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{Container, Host, Running};
-
-/// splitmix64: a handful of random delays is no reason for a dependency.
-struct Random(u64);
-
-impl Random {
-    fn seeded(test: &str) -> Random {
-        let seed = std::env::var("MINIRUN_SEED")
-            .ok()
-            .map(|seed| seed.parse().unwrap())
-            .unwrap_or_else(|| {
-                let now = std::time::SystemTime::now()
-                    .duration_since(std::time::UNIX_EPOCH)
-                    .unwrap();
-                now.as_nanos() as u64
-            });
-        // Shown when the test fails.
-        println!("{test}: MINIRUN_SEED={seed}");
-        Random(seed)
-    }
-
-    /// Less than `limit`.
-    fn below(&mut self, limit: Duration) -> Duration {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^= z >> 31;
-        Duration::from_nanos(z % (limit.as_nanos() as u64).max(1))
-    }
-}
+use crate::harness::{Container, Host, Random, Running};
 
 fn rounds() -> u32 {
     std::env::var("MINIRUN_CRASH_ROUNDS")
@@ -62,7 +32,7 @@ fn killed_at_random(verb: &str, prepare: impl Fn(&Container<'_>), spawn: impl Fn
     for round in 0..rounds() {
         let container = host.container("crash").sleeping();
         prepare(&container);
-        let delay = random.below(takes);
+        let delay = random.duration(takes);
         let running = spawn(&container);
         std::thread::sleep(delay);
         running.signal(Signal::SIGKILL);

@@ -96,54 +96,66 @@ impl Policy {
         }
     }
 
-    /// Version 1 knows a default and exceptions from it. A rule that takes back a part of an earlier exception cannot be
-    /// said there, and the kernel would ignore it without a word.
-    pub(super) fn check_v1(&self) -> Result<()> {
-        for (position, rule) in self.rules.iter().enumerate() {
-            let undone = self
-                .rules
+    /// The same verdicts as version 1 says them: a default, and exceptions whose order means nothing. A later rule back to
+    /// the default takes its accesses from the exceptions that it covers.
+    ///
+    /// # Errors
+    /// A rule that would take back a part of the devices of an earlier exception: the kernel would ignore it without a word.
+    /// A default device that the container's own rules deny in this way stays denied.
+    pub(super) fn exceptions(&self) -> Result<Vec<Rule>> {
+        let mut exceptions: Vec<Rule> = Vec::new();
+        for rule in &self.rules {
+            if rule.allow != self.allow {
+                exceptions.push(*rule);
+                continue;
+            }
+            let part = exceptions
                 .iter()
-                .take(position)
-                .filter(|earlier| earlier.allow != rule.allow);
-            if let Some(part) = undone
-                .into_iter()
-                .find(|earlier| earlier.overlaps(rule) && !earlier.same_devices(rule))
-            {
-                let why =
-                    format_args!("\"{rule}\" overlaps the earlier opposite rule \"{part}\"").to_string();
-                return Err(
-                    Error::unsupported(FIELD, format_args!("{why}, which cgroup v1 cannot express"))
-                        .hint("name the devices one by one"),
-                );
+                .find(|earlier| earlier.overlaps(rule) && !rule.covers_devices(earlier));
+            match part {
+                Some(_) if rule.courtesy => continue,
+                Some(part) => {
+                    let why =
+                        format_args!("\"{rule}\" overlaps the earlier opposite rule \"{part}\"").to_string();
+                    return Err(Error::unsupported(
+                        FIELD,
+                        format_args!("{why}, which cgroup v1 cannot express"),
+                    )
+                    .hint("name the devices one by one"));
+                }
+                None => exceptions
+                    .iter_mut()
+                    .filter(|earlier| rule.covers_devices(earlier))
+                    .for_each(|earlier| earlier.access &= !rule.access),
             }
         }
-        Ok(())
+        exceptions.retain(|rule| rule.access != 0);
+        Ok(exceptions)
     }
 
-    /// One open file and one write for each rule.
+    /// One open file and one write for each exception.
+    ///
+    /// # Errors
+    /// Those of [`Policy::exceptions`], and of the writes.
     pub(super) fn apply_v1(&self, directory: &Path) -> Result<()> {
+        let exceptions = self.exceptions()?;
         let opened = |name: &str| {
             let path = directory.join(name);
             open(&path, OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty()).os("open", path.display())
         };
-        let (default, exceptions) = if self.allow {
+        let (default, other) = if self.allow {
             ("devices.allow", "devices.deny")
         } else {
             ("devices.deny", "devices.allow")
         };
-        let (same, other) = (opened(default)?, opened(exceptions)?);
-        file::write_to(&same, "a").os("write \"a\" to", directory.join(default).display())?;
-        for rule in &self.rules {
-            let (file, name) = if rule.allow == self.allow {
-                (&same, default)
-            } else {
-                (&other, exceptions)
-            };
-            match file::write_to(file, &rule.to_string()) {
+        file::write_to(&opened(default)?, "a").os("write \"a\" to", directory.join(default).display())?;
+        let file = opened(other)?;
+        for rule in exceptions {
+            match file::write_to(&file, &rule.to_string()) {
                 Err(Errno::EPERM) if rule.courtesy => {}
                 result => result.os(
                     format_args!("{FIELD}: write \"{rule}\" to"),
-                    directory.join(name).display(),
+                    directory.join(other).display(),
                 )?,
             }
         }
@@ -153,11 +165,12 @@ impl Policy {
 
 impl Rule {
     fn covers(&self, other: &Rule) -> bool {
+        self.covers_devices(other) && self.access & other.access == other.access
+    }
+
+    fn covers_devices(&self, other: &Rule) -> bool {
         let wider = |own: Option<u32>, other: Option<u32>| own.is_none() || own == other;
-        self.class == other.class
-            && wider(self.major, other.major)
-            && wider(self.minor, other.minor)
-            && self.access & other.access == other.access
+        self.class == other.class && wider(self.major, other.major) && wider(self.minor, other.minor)
     }
 
     fn overlaps(&self, other: &Rule) -> bool {
@@ -166,10 +179,6 @@ impl Rule {
             && meet(self.major, other.major)
             && meet(self.minor, other.minor)
             && self.access & other.access != 0
-    }
-
-    fn same_devices(&self, other: &Rule) -> bool {
-        (self.class, self.major, self.minor) == (other.class, other.major, other.minor)
     }
 }
 
@@ -350,19 +359,54 @@ pub(super) mod tests {
         assert_eq!(texts(&policy), ["allow c 7:1 r", "allow b 7:1 r"]);
     }
 
+    fn exceptions(rules: &[&str], defaults: DefaultDevices) -> Vec<String> {
+        let exceptions = policy(rules, defaults).exceptions().unwrap();
+        exceptions.iter().map(ToString::to_string).collect()
+    }
+
     #[test]
     fn version_1_refuses_what_its_kernel_interface_would_silently_ignore() {
         let error = policy(&["allow c *:* rwm", "deny c 1:3 w"], DefaultDevices::Omit)
-            .check_v1()
+            .exceptions()
             .unwrap_err();
         assert_eq!(
             error.to_string(),
             "linux.resources.devices is not supported: \"c 1:3 w\" overlaps the earlier opposite rule \"c *:* rwm\", \
              which cgroup v1 cannot express; name the devices one by one"
         );
-        policy(&["allow c 1:3 rwm", "deny c 1:3 w"], DefaultDevices::Omit)
-            .check_v1()
-            .unwrap();
+    }
+
+    #[test]
+    fn a_wide_rule_takes_its_accesses_from_the_exceptions_of_version_1_that_it_covers() {
+        let lists: [(&[&str], &[&str]); 4] = [
+            (&["allow c 1:3 rwm", "deny c 1:3 w"], &["c 1:3 rm"]),
+            (
+                &["allow a *:* rwm", "deny c 1:11 rw", "allow c 1:* r"],
+                &["c 1:11 w"],
+            ),
+            (
+                &["allow c 1:3 rw", "allow b 1:3 r", "deny c *:* rwm"],
+                &["b 1:3 r"],
+            ),
+            (&["allow c 1:3 r", "deny c *:* rw", "allow c 1:3 w"], &["c 1:3 w"]),
+        ];
+        for (rules, expected) in lists {
+            assert_eq!(exceptions(rules, DefaultDevices::Omit), expected, "{rules:?}");
+        }
+    }
+
+    #[test]
+    fn the_default_devices_make_no_list_impossible_on_version_1() {
+        // Making any node is a default, using the device is what the list denies.
+        assert_eq!(
+            exceptions(&["allow a *:* rwm", "deny c 1:11 rwm"], DefaultDevices::Allow),
+            ["c 1:11 rw"]
+        );
+        // tun (10:200) is a default device; the list denies all of its kind.
+        assert_eq!(
+            exceptions(&["allow a *:* rwm", "deny c 10:* rwm"], DefaultDevices::Allow),
+            ["c 10:* rw"]
+        );
     }
 
     #[test]

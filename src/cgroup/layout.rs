@@ -148,6 +148,9 @@ fn mounted_below(directory: &Path) -> nix::Result<Vec<Hierarchy>> {
             add(&mut hierarchy.controllers, name);
         }
     }
+    // The kernel numbers file systems as they are made: this is the order of mountinfo, and of the mounts that runc makes
+    // in a container.
+    found.sort_by_key(|(device, _)| *device);
     Ok(found.into_iter().map(|(_, hierarchy)| hierarchy).collect())
 }
 

@@ -179,7 +179,7 @@ fn add_capabilities(process: &mut Process, names: &[String]) -> Result<()> {
         return Ok(());
     }
     let parse = |name: &String| {
-        name.parse().map_err(|_| {
+        name.strip_prefix("CAP_").unwrap_or(name).parse().map_err(|_| {
             Error::invalid(
                 "--cap",
                 format_args!("{name:?} is not a capability of capabilities(7)"),

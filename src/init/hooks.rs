@@ -244,7 +244,7 @@ impl Hook {
             }
             set_pdeathsig(None)?;
             sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?;
-            process::default_sigpipe();
+            process::default_signals();
             dup2_stdin(stdin)?;
             dup2_stdout(output)?;
             dup2_stderr(output)?;

@@ -176,7 +176,7 @@ impl Plan {
     fn reset_inherited(&self) -> Result<()> {
         umask(self.umask);
         sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).os("reset", "signal mask")?;
-        process::default_sigpipe();
+        process::default_signals();
         let first = 3 + self.keep.listen + self.keep.preserve;
         process::close_on_exec_from(first.cast_signed()).os("close", "inherited descriptors")
     }

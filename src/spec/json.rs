@@ -312,7 +312,13 @@ impl<'de> Visitor<'de> for Node<'_> {
             }
         }
         if let Shape::Object(fields) = self.shape {
-            let missing = |field: &&Field| field.required && !values.contains_key(field.name);
+            let excused = |field: &Field| {
+                let (other, value) = field.unless?;
+                (values.get(other)? == value).then_some(())
+            };
+            let missing = |field: &&Field| {
+                field.required && !values.contains_key(field.name) && excused(field).is_none()
+            };
             if let Some(field) = fields.iter().find(missing) {
                 let path = Path::Key(self.path, field.name);
                 return Err(A::Error::custom(format_args!("{path}: is required")));

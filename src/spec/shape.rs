@@ -46,6 +46,8 @@ pub(in crate::spec) struct Field {
     pub(in crate::spec) name: &'static str,
     pub(in crate::spec) shape: Shape,
     pub(in crate::spec) required: bool,
+    /// Another property and the value of it with which this one is not required after all.
+    pub(in crate::spec) unless: Option<(&'static str, &'static str)>,
 }
 
 impl Display for Shape {
@@ -73,6 +75,7 @@ const fn optional(name: &'static str, shape: Shape) -> Field {
         name,
         shape,
         required: false,
+        unless: None,
     }
 }
 
@@ -81,6 +84,16 @@ const fn required(name: &'static str, shape: Shape) -> Field {
         name,
         shape,
         required: true,
+        unless: None,
+    }
+}
+
+const fn required_unless(name: &'static str, shape: Shape, unless: (&'static str, &'static str)) -> Field {
+    Field {
+        name,
+        shape,
+        required: true,
+        unless: Some(unless),
     }
 }
 

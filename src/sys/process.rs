@@ -57,20 +57,27 @@ pub fn join_session_keyring(name: &CStr) -> nix::Result<()> {
     const POSSESSOR_SEARCH: u32 = 0x0800_0000;
     const USER_SEARCH: u32 = 0x0008_0000;
     const POSSESSOR_ALL: u32 = 0x3f00_0000;
-    const USER_VIEW_READ: u32 = 0x0003_0000;
+    const USER_VIEW_READ_LINK: u32 = 0x0013_0000;
     // SAFETY: the name is a C string that lives through the call.
     let key = unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_JOIN_SESSION_KEYRING, name.as_ptr()) };
     let key = Errno::result(key)?;
-    let permissions = POSSESSOR_ALL | POSSESSOR_SEARCH | USER_VIEW_READ | USER_SEARCH;
+    let permissions = POSSESSOR_ALL | POSSESSOR_SEARCH | USER_VIEW_READ_LINK | USER_SEARCH;
     // SAFETY: integers only.
     Errno::result(unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_SETPERM, key, permissions) })
         .map(drop)
 }
 
-/// Sets the default action of SIGPIPE, which Rust's start-up code ignores and execve would hand on.
-pub fn default_sigpipe() {
-    // SAFETY: SIG_DFL installs no handler.
-    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+/// Sets the default action of every signal: execve hands on what is ignored, be it by the caller or, as SIGPIPE, by
+/// Rust's start-up code.
+pub fn default_signals() {
+    // The kernel's struct sigaction (handler, flags, restorer, mask): all zero means SIG_DFL.
+    let default = [0_u64; 4];
+    let mask_bytes = size_of::<u64>();
+    for signal in 1..=libc::SIGRTMAX() {
+        // Not libc's sigaction, which keeps the first real-time signals to itself. SIGKILL and SIGSTOP stay as they are.
+        // SAFETY: the kernel reads at most 32 bytes, and SIG_DFL installs no handler.
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, &raw const default, 0, mask_bytes) };
+    }
 }
 
 /// The type of a namespace file as its `CLONE_NEW*` flag (ioctl_ns(2), `NS_GET_NSTYPE`).

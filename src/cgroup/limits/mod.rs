@@ -80,7 +80,7 @@ impl Limits {
             warnings: Vec::new(),
         };
         if !layout.is_v2() {
-            devices.check_v1()?;
+            devices.exceptions()?;
             if !rules.is_empty() {
                 plan.need("linux.resources.devices", "devices")?;
             }

@@ -5,31 +5,37 @@ const SHAPE: Shape = Shape::Object(&[
         name: "name",
         shape: Shape::Text,
         required: true,
+        unless: None,
     },
     Field {
         name: "size",
         shape: Shape::Integer { min: -1, max: 10 },
         required: false,
+        unless: None,
     },
     Field {
         name: "tags",
         shape: Shape::Map(&Shape::FreeText),
         required: false,
+        unless: None,
     },
     Field {
         name: "list",
         shape: Shape::List(&Shape::Bool),
         required: false,
+        unless: None,
     },
     Field {
         name: "kind",
         shape: Shape::OneOf(&["a", "b"]),
         required: false,
+        unless: None,
     },
     Field {
         name: "caps",
         shape: Shape::Capabilities,
         required: false,
+        unless: None,
     },
 ]);
 

@@ -152,6 +152,10 @@ fn a_value_of_the_wrong_type_is_refused_with_its_path() {
             "annotations[\"com.example\"]: expected a string, found the number 1",
         ),
         (
+            json!({"linux": {"devices": [{"type": "p"}, {"type": "c", "minor": 3}]}}),
+            "linux.devices[1].major: is required",
+        ),
+        (
             json!({"linux": {"devices": [{"type": "x"}]}}),
             "linux.devices[0].type: expected \"c\", \"b\", \"u\" or \"p\", found \"x\"",
         ),

@@ -1,7 +1,7 @@
 //! `linux` of config.json.
 
 use super::Shape::{self, Bool, FreeText, List, Map, Object, OneOf, Text};
-use super::{I64, ID_MAPPINGS, TEXTS, U16, U32, U64, optional, required};
+use super::{I64, ID_MAPPINGS, TEXTS, U16, U32, U64, optional, required, required_unless};
 
 pub(super) const LINUX: Shape = Object(&[
     optional("namespaces", List(&NAMESPACE)),
@@ -59,8 +59,8 @@ const NAMESPACE: Shape = Object(&[
 const DEVICE: Shape = Object(&[
     required("type", OneOf(&["c", "b", "u", "p"])),
     optional("path", Text),
-    optional("major", I64),
-    optional("minor", I64),
+    required_unless("major", I64, ("type", "p")),
+    required_unless("minor", I64, ("type", "p")),
     optional("fileMode", U32),
     optional("uid", U32),
     optional("gid", U32),
