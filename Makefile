@@ -36,10 +36,10 @@ test-unit: ## Run the unit tests alone (no root needed)
 	@$(SCRIPTS)/setup.sh build test
 	@PATH="$$HOME/.cargo/bin:$$PATH" cargo test --lib
 
-test-vm: ## Run the scenarios on cgroup v2, in an emulated machine
+test-vm: ## Run the scenarios that differ on cgroup v2 (ALL=1: all) in an emulated machine
 	@$(SCRIPTS)/setup.sh build test vm
 	@$(SCRIPTS)/build.sh $(PROFILE)
-	@$(SCRIPTS)/test.sh vm
+	@ALL=$(ALL) $(SCRIPTS)/test.sh vm
 
 lint: ## Check formatting, clippy, licences and advisories
 	@$(SCRIPTS)/setup.sh lint

@@ -8,7 +8,7 @@ cd "$repository"
 run cargo fmt --all --check
 run cargo clippy --all-targets --quiet -- -D warnings
 if ! cargo deny --version >/dev/null 2>&1; then
-    say "SKIPPED cargo deny: it is not installed and could not be"
+    say "SKIPPED cargo deny (licences, advisories): it is not installed and could not be within three minutes"
 else
     run cargo deny --log-level error check bans licenses sources
     advisories=https://github.com/rustsec/advisory-db

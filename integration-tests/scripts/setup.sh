@@ -18,7 +18,7 @@ packages_of() {
         test) echo busybox-static runc libseccomp-dev pkg-config iproute2 nftables util-linux mount procps jq ;;
         demo) echo curl jq iproute2 nftables procps util-linux mount ;;
         lint) echo libseccomp-dev pkg-config ca-certificates curl gcc libc6-dev ;;
-        vm) echo qemu-system-x86 cpio busybox-static xz-utils debian-archive-keyring runc nftables iproute2 ;;
+        vm) echo qemu-system-x86 cpio binutils busybox-static xz-utils debian-archive-keyring runc nftables iproute2 ;;
         compare) echo runc time apache2-utils python3 curl jq iproute2 nftables procps util-linux mount ;;
         *) die "setup.sh: unknown group $1 (known: build rootfs test demo lint vm compare)" ;;
     esac
@@ -87,11 +87,13 @@ install_linters() {
     fi
 }
 
-# cargo-deny checks licences and advisories. A host where it cannot be built can still lint the code: lint.sh says so.
+# cargo-deny checks licences and advisories. It has hundreds of crates: what three minutes did not build the next lint goes
+# on with, and until then lint.sh says that it was skipped.
 install_cargo_deny() {
     cargo deny --version >/dev/null 2>&1 && return
-    say "set-up: installing cargo-deny from crates.io, once (some minutes)"
-    logged "cargo-deny" cargo install cargo-deny --locked || say "set-up: cargo-deny could not be installed"
+    say "set-up: building cargo-deny from crates.io, for three minutes at most"
+    CARGO_TARGET_DIR=$repository/target/tools CARGO_PROFILE_DEV_DEBUG=0 logged "cargo-deny" \
+        timeout 180 cargo install cargo-deny --locked --debug || say "set-up: cargo-deny is not there yet"
 }
 
 [ $# != 0 ] || die "usage: setup.sh GROUP... (build rootfs test demo lint vm compare)"

@@ -2,7 +2,7 @@
 # Runs tests, then shows their totals and everything that was skipped:
 #
 #   test.sh host [CARGO-TEST-ARGUMENT...]    unit and integration tests on this host
-#   test.sh vm [FILTER...]                   the scenarios on cgroup v2, in the emulated machine
+#   test.sh vm [FILTER...]                   the same on cgroup v2, in the emulated machine: see vm/run.sh
 set -euo pipefail
 . "$(dirname "$0")/narrate.sh"
 PATH=$HOME/.cargo/bin:$PATH

@@ -1,34 +1,54 @@
 #!/bin/sh
-# `make test-vm`: the scenarios in the cgroup v2 machine.
+# `make test-vm`: scenarios and the unit tests of control groups, in the cgroup v2 machine.
 #
-#   run.sh [FILTER...]        runs those whose names contain one of the filters; all without one
+#   run.sh [FILTER...]        runs the scenarios whose names contain one of the filters; without one, those of the
+#                             file `smoke`, which is what differs from cgroup v1; with ALL=1 in the environment, all
 #
-# MINIRUN_BIN is the runtime (default bin/minirun), MINIRUN_TEST_BIN the test program (default: built here).
+# MINIRUN_BIN is the runtime (default bin/minirun). MINIRUN_TEST_BIN, the scenarios, and MINIRUN_UNIT_TEST_BIN, the unit
+# tests, are built here unless given.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 cd "$here/../.."
 runtime=${MINIRUN_BIN:-bin/minirun}
-tests=${MINIRUN_TEST_BIN:-}
-
-if [ -z "$tests" ]; then
-    tests=$(cargo test --test scenarios --no-run --message-format=json |
-        sed -n 's/.*"executable":"\([^"]*scenarios-[^"]*\)".*/\1/p' | tail -n 1)
-fi
 [ -x "$runtime" ] || { echo "vm: no runtime at $runtime: make build" >&2 && exit 1; }
-[ -x "$tests" ] || { echo "vm: no test program" >&2 && exit 1; }
+
+# The test programs without their symbols: the machine keeps its files in memory.
+stripped=$(mktemp -d)
+trap 'rm -rf "$stripped"' EXIT
+trap 'exit 130' INT TERM
+if [ -z "${MINIRUN_TEST_BIN:-}" ] || [ -z "${MINIRUN_UNIT_TEST_BIN:-}" ]; then
+    cargo test --lib --test scenarios --no-run --message-format=json >"$stripped/built"
+fi
+program() {
+    given=$1
+    built=$(sed -n "s|.*\"executable\":\"\([^\"]*/$2-[^\"]*\)\".*|\1|p" "$stripped/built" 2>/dev/null | tail -n 1)
+    strip -o "$stripped/$2" "${given:-$built}" || { echo "vm: no test program $2" >&2 && exit 1; }
+}
+program "${MINIRUN_TEST_BIN:-}" scenarios
+program "${MINIRUN_UNIT_TEST_BIN:-}" minirun
+
+if [ $# -gt 0 ]; then
+    scenarios=$*
+elif [ "${ALL:-}" = 1 ]; then
+    scenarios=
+else
+    scenarios=$(grep -v '^#' "$here/smoke" | tr '\n' ' ')
+    echo "vm: the scenarios that matter most on cgroup v2; ALL=1 runs all of them"
+fi
 
 # Where the machine finds more of the world, more scenarios run; what is missing they skip by name.
-set -- --file "$runtime:/usr/bin/minirun" --file "$tests:/usr/bin/scenarios" -- "$@"
+options=
 for program in runc nft ip; do
     found=$(command -v "$program" || true)
-    [ -z "$found" ] || set -- --file "$found:/usr/sbin/$program" "$@"
+    [ -z "$found" ] || options="$options --file $found:/usr/sbin/$program"
 done
-options=
-while [ "$1" != -- ]; do
-    options="$options $1 $2"
-    shift 2
-done
-shift
+# One thread: the machine has one processor. The second program runs even when the first failed.
 # shellcheck disable=SC2086 # the options are words, the paths of a build tree have no blanks
-exec "$here/boot.sh" --timeout "${MINIRUN_VM_TIMEOUT:-900}" $options \
-    "MINIRUN_BIN=/usr/bin/minirun MINIRUN_CRASH_ROUNDS=${MINIRUN_CRASH_ROUNDS:-15} scenarios --test-threads=1 $*"
+"$here/boot.sh" --timeout "${MINIRUN_VM_TIMEOUT:-1800}" $options \
+    --file "$runtime:/usr/bin/minirun" \
+    --file "$stripped/scenarios:/usr/bin/scenarios" --file "$stripped/minirun:/usr/bin/unit-tests" \
+    "export MINIRUN_BIN=/usr/bin/minirun MINIRUN_CRASH_ROUNDS=${MINIRUN_CRASH_ROUNDS:-15}
+    failed=0
+    scenarios --test-threads=1 $scenarios || failed=1
+    [ $# -gt 0 ] || unit-tests --test-threads=1 cgroup::tests || failed=1
+    exit \$failed"
