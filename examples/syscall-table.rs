@@ -102,9 +102,10 @@ fn print(rows: &BTreeMap<String, [Option<u32>; COLUMNS.len()]>) {
     println!("//! x32's numbers are without their bit 30, arm's private calls (0xf0000 + n) are 0xf000 + n.");
     println!();
     println!("/// The architecture has no system call of this name.");
-    println!("pub(super) const __: u16 = u16::MAX;");
+    println!("pub(super) const NO: u16 = u16::MAX;");
     println!();
     println!("#[rustfmt::skip]");
+    println!("#[expect(clippy::large_const_arrays, reason = \"read while compiling only\")]");
     println!(
         "pub(super) const ROWS: [(&str, [u16; {}]); {}] = [",
         COLUMNS.len(),
@@ -113,7 +114,7 @@ fn print(rows: &BTreeMap<String, [Option<u32>; COLUMNS.len()]>) {
     for (name, columns) in rows {
         let cells: Vec<String> = columns
             .iter()
-            .map(|cell| cell.map_or("__".into(), |n| compact(n).to_string()))
+            .map(|cell| cell.map_or("NO".into(), |n| compact(n).to_string()))
             .collect();
         println!("    (\"{name}\", [{}]),", cells.join(", "));
     }

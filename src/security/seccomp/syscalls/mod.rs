@@ -8,7 +8,7 @@ mod table;
 mod tests;
 
 use super::arch::Abi;
-use table::{__, ROWS};
+use table::{NO, ROWS};
 
 const NAMES_LENGTH: usize = {
     let mut length = 0;
@@ -136,7 +136,7 @@ impl Syscall {
         /// In the table arm's private calls, 0xf0000 + n, are 0xf000 + n.
         const ARM_PRIVATE: u32 = 0xf000;
         match (NUMBERS[self.0][abi as usize], abi) {
-            (__, _) => None,
+            (NO, _) => None,
             (number, Abi::X32) => Some(u32::from(number) | super::arch::X32_BIT),
             (number, _) if u32::from(number) >= ARM_PRIVATE => {
                 Some(u32::from(number) - ARM_PRIVATE + 0xf_0000)
