@@ -5,6 +5,7 @@
 #![allow(unsafe_code)]
 
 pub mod bpf;
+pub mod capability;
 pub mod clone;
 pub mod fs;
 pub mod mount;

@@ -9,6 +9,7 @@ use super::*;
 fn behind<T: Send + 'static>(seccomp: serde_json::Value, body: fn() -> T) -> T {
     let program = Program::compile(&profile(seccomp)).unwrap();
     let thread = std::thread::spawn(move || {
+        nix::sys::prctl::set_no_new_privs().unwrap();
         program.load().unwrap();
         body()
     });
@@ -74,6 +75,7 @@ fn a_new_call_is_hidden_from_a_thread_behind_an_older_profile() {
         "clone3",
         "sched_getaffinity",
         "gettid",
+        "prctl",
         "exit_group",
         "rt_sigreturn",
     ];
