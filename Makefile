@@ -5,7 +5,7 @@ SCRIPTS := integration-tests/scripts
 PROFILE ?= release
 
 .DEFAULT_GOAL := help
-.PHONY: help build rootfs demo test test-unit test-vm lint compare clean
+.PHONY: help build rootfs demo test test-unit test-vm lint compare bench clean
 
 help: ## List the targets
 	@echo 'minirun: an OCI container runtime with daemonless networking'
@@ -50,6 +50,12 @@ compare: ## Run the same bundles under runc and minirun and print one table
 	@$(SCRIPTS)/build.sh $(PROFILE)
 	@rootfs-examples/build.sh
 	@$(SCRIPTS)/sandbox.sh python3 $(SCRIPTS)/compare.py
+
+bench: ## Measure what minirun costs beside runc and crun (BENCH_ROUNDS=30)
+	@$(SCRIPTS)/setup.sh build rootfs bench
+	@$(SCRIPTS)/build.sh $(PROFILE)
+	@rootfs-examples/build.sh busybox
+	@$(SCRIPTS)/sandbox.sh python3 $(SCRIPTS)/bench.py
 
 clean: ## Remove everything that was built, root filesystems included
 	rm -rf target bin rootfs-examples/build

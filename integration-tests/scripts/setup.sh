@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what a target needs and the host lacks, and says so: setup.sh GROUP...
-# Groups: build rootfs test demo lint vm compare. On Debian and Ubuntu, as root; does nothing when nothing is missing.
+# Groups: build rootfs test demo lint vm compare bench. On Debian and Ubuntu, as root; does nothing when nothing is missing.
 set -euo pipefail
 . "$(dirname "$0")/narrate.sh"
 PATH=$HOME/.cargo/bin:$PATH
@@ -14,13 +14,15 @@ packages_of() {
             echo mmdebstrap mount debian-archive-keyring ca-certificates python3
             python3 -m pip --version >/dev/null 2>&1 || echo python3-pip
             ;;
-        # runc and libseccomp are what the tests compare with; containers in the tests consist of busybox.
-        test) echo busybox-static runc libseccomp-dev pkg-config iproute2 nftables util-linux mount procps jq ;;
+        # runc and libseccomp are what the tests compare with, under the seccomp profile of containers-common; containers in the
+        # tests consist of busybox.
+        test) echo busybox-static runc golang-github-containers-common libseccomp-dev pkg-config iproute2 nftables util-linux mount procps jq ;;
         demo) echo curl jq iproute2 nftables procps util-linux mount ;;
         lint) echo libseccomp-dev pkg-config ca-certificates curl gcc libc6-dev ;;
         vm) echo qemu-system-x86 cpio binutils busybox-static xz-utils debian-archive-keyring runc nftables iproute2 ;;
         compare) echo runc time apache2-utils python3 curl jq iproute2 nftables procps util-linux mount ;;
-        *) die "setup.sh: unknown group $1 (known: build rootfs test demo lint vm compare)" ;;
+        bench) echo runc crun time python3 util-linux mount ;;
+        *) die "setup.sh: unknown group $1 (known: build rootfs test demo lint vm compare bench)" ;;
     esac
 }
 
@@ -96,7 +98,7 @@ install_cargo_deny() {
         timeout 180 cargo install cargo-deny --locked --debug || say "set-up: cargo-deny is not there yet"
 }
 
-[ $# != 0 ] || die "usage: setup.sh GROUP... (build rootfs test demo lint vm compare)"
+[ $# != 0 ] || die "usage: setup.sh GROUP... (build rootfs test demo lint vm compare bench)"
 packages=()
 for group in "$@"; do
     list=$(packages_of "$group")
