@@ -5,13 +5,13 @@ SCRIPTS := integration-tests/scripts
 PROFILE ?= release
 
 .DEFAULT_GOAL := help
-.PHONY: help build rootfs demo test test-unit test-vm lint compare bench clean
+.PHONY: help build rootfs demo test test-unit test-vm test-engines lint compare bench clean
 
 help: ## List the targets
 	@echo 'minirun: an OCI container runtime with daemonless networking'
 	@echo
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; do \
-		printf '  make %-10s %s\n' "$$target" "$$text"; done
+		printf '  make %-12s %s\n' "$$target" "$$text"; done
 
 build: ## Build bin/minirun, one static binary (PROFILE=dist for the smallest)
 	@$(SCRIPTS)/setup.sh build
@@ -40,6 +40,12 @@ test-vm: ## Run the scenarios that differ on cgroup v2 (ALL=1: all) in an emulat
 	@$(SCRIPTS)/setup.sh build test vm
 	@$(SCRIPTS)/build.sh $(PROFILE)
 	@ALL=$(ALL) $(SCRIPTS)/test.sh vm
+
+test-engines: ## Check minirun under Debian's Docker and Podman, each in namespaces of its own (as root)
+	@$(SCRIPTS)/setup.sh build engines
+	@$(SCRIPTS)/build.sh $(PROFILE)
+	@integration-tests/engines/docker.sh
+	@integration-tests/engines/podman.sh
 
 lint: ## Check formatting, clippy, licences and advisories
 	@$(SCRIPTS)/setup.sh lint

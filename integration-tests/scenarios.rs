@@ -8,10 +8,14 @@
 
 mod harness;
 
+#[path = "scenarios/attacks.rs"]
+mod attacks;
 #[path = "scenarios/bad_input.rs"]
 mod bad_input;
 #[path = "scenarios/crash.rs"]
 mod crash;
+#[path = "scenarios/faults.rs"]
+mod faults;
 #[path = "scenarios/hooks.rs"]
 mod hooks;
 #[path = "scenarios/lifecycle.rs"]

@@ -110,7 +110,11 @@ impl std::error::Error for Error {}
 
 /// The text of an error number in the lower case that callers of runc match on ("permission denied").
 pub fn describe(errno: Errno) -> String {
-    errno.desc().to_lowercase()
+    match errno {
+        // nix has "Try again", which is no advice: a limit of processes or memory is reached.
+        Errno::EAGAIN => "resource temporarily unavailable".to_owned(),
+        errno => errno.desc().to_lowercase(),
+    }
 }
 
 /// Turns a failed system call into an [`Error`] that says what was being done, and on what.

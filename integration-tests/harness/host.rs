@@ -288,9 +288,14 @@ impl Running {
         fs::read_to_string(&self.stdout).unwrap()
     }
 
+    /// The command's process.
+    pub(crate) fn pid(&self) -> i32 {
+        self.child.id() as i32
+    }
+
     /// Sends a signal to the command.
     pub(crate) fn signal(&self, signal: nix::sys::signal::Signal) {
-        nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.child.id() as i32), signal).unwrap();
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.pid()), signal).unwrap();
     }
 
     /// Waits for its end; a command that hangs is killed and fails the scenario.
@@ -311,13 +316,23 @@ impl Running {
             panic!("`{command}` hangs: killed after {HANG:?}; its stderr: {said}");
         };
         let status = status.unwrap();
-        let read = |path: &Path| String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned();
-        Output {
-            command,
-            code: status.code().unwrap_or_else(|| -status.signal().unwrap()),
-            stdout: read(&stdout),
-            stderr: read(&stderr),
-        }
+        let code = status.code().unwrap_or_else(|| -status.signal().unwrap());
+        outcome(command, code, &stdout, &stderr)
+    }
+
+    /// What it left, when a tracer has waited for its end already.
+    pub(crate) fn ended(self, code: i32) -> Output {
+        outcome(self.command, code, &self.stdout, &self.stderr)
+    }
+}
+
+fn outcome(command: String, code: i32, stdout: &Path, stderr: &Path) -> Output {
+    let read = |path: &Path| String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned();
+    Output {
+        command,
+        code,
+        stdout: read(stdout),
+        stderr: read(stderr),
     }
 }
 

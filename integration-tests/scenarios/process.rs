@@ -235,7 +235,10 @@ fn a_missing_program_fails_create_with_the_text_that_engines_look_for() {
     let path = host.container("path").args(["/no/such/program"]);
     path.run().exits(1).fails_with(&["no such file or directory"]);
     let directory = host.container("directory").args(["/etc"]);
-    directory.run().exits(1).fails_with(&["/etc"]);
+    directory
+        .run()
+        .exits(1)
+        .fails_with(&["/etc", "is a directory", "permission denied"]);
     let data = host.container("data").args(["/etc/passwd"]);
     data.run().exits(1).fails_with(&["permission denied"]);
 }

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what a target needs and the host lacks, and says so: setup.sh GROUP...
-# Groups: build rootfs test demo lint vm compare bench. On Debian and Ubuntu, as root; does nothing when nothing is missing.
+# Groups: build rootfs test demo lint vm compare bench engines. On Debian and Ubuntu, as root; does nothing when nothing is
+# missing.
 set -euo pipefail
 . "$(dirname "$0")/narrate.sh"
 PATH=$HOME/.cargo/bin:$PATH
@@ -22,7 +23,9 @@ packages_of() {
         vm) echo qemu-system-x86 cpio binutils busybox-static xz-utils debian-archive-keyring runc nftables iproute2 ;;
         compare) echo runc time apache2-utils python3 curl jq iproute2 nftables procps util-linux mount ;;
         bench) echo runc crun time python3 util-linux mount ;;
-        *) die "setup.sh: unknown group $1 (known: build rootfs test demo lint vm compare bench)" ;;
+        # Where there is an init system Debian starts Docker's own service; the checks use a daemon of theirs.
+        engines) echo docker.io podman busybox-static util-linux iproute2 mount tar procps ;;
+        *) die "setup.sh: unknown group $1 (known: build rootfs test demo lint vm compare bench engines)" ;;
     esac
 }
 
@@ -98,7 +101,7 @@ install_cargo_deny() {
         timeout 180 cargo install cargo-deny --locked --debug || say "set-up: cargo-deny is not there yet"
 }
 
-[ $# != 0 ] || die "usage: setup.sh GROUP... (build rootfs test demo lint vm compare bench)"
+[ $# != 0 ] || die "usage: setup.sh GROUP... (build rootfs test demo lint vm compare bench engines)"
 packages=()
 for group in "$@"; do
     list=$(packages_of "$group")

@@ -67,6 +67,16 @@ pub struct Keep {
     pub preserve: u32,
 }
 
+impl Keep {
+    /// The first descriptor that the process does not get.
+    pub fn end(self) -> i32 {
+        3_u32
+            .saturating_add(self.listen)
+            .saturating_add(self.preserve)
+            .cast_signed()
+    }
+}
+
 impl Plan {
     /// Translates `process` of a validated configuration; pure. `keyring` names the session keyring that is made.
     ///
@@ -177,8 +187,7 @@ impl Plan {
         umask(self.umask);
         sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).os("reset", "signal mask")?;
         process::default_signals();
-        let first = 3 + self.keep.listen + self.keep.preserve;
-        process::close_on_exec_from(first.cast_signed()).os("close", "inherited descriptors")
+        process::close_on_exec_from(self.keep.end()).os("close", "inherited descriptors")
     }
 
     fn enter_cwd(&self) -> Result<()> {
@@ -209,6 +218,15 @@ impl Plan {
                 Err(Errno::ENOENT) => Err(exec_error(
                     Kind::NotFound,
                     format_args!("{shown:?}: stat {shown}: {}", describe(Errno::ENOENT)),
+                )),
+                // Engines of either age take one of the two texts for exit status 126.
+                Err(Errno::EISDIR) => Err(exec_error(
+                    Kind::Os,
+                    format_args!(
+                        "{shown:?}: {}: {}",
+                        describe(Errno::EISDIR),
+                        describe(Errno::EACCES)
+                    ),
                 )),
                 Err(errno) => Err(exec_error(
                     Kind::Os,

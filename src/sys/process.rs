@@ -22,6 +22,16 @@ pub fn close_on_exec_from(first: RawFd) -> nix::Result<()> {
     Errno::result(result).map(drop)
 }
 
+/// Closes every descriptor from `first` on: what the caller forgot to close, before this program has opened any.
+///
+/// # Errors
+/// `ENOSYS` before Linux 5.9.
+pub fn close_from(first: RawFd) -> nix::Result<()> {
+    // SAFETY: integers only. Called at the start of the program, when no value in it owns a descriptor from `first` on.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, 0) };
+    Errno::result(result).map(drop)
+}
+
 /// Sets real, effective and saved user id of this thread, which is the only one.
 ///
 /// # Errors

@@ -1,0 +1,100 @@
+# What the engines' checks share: a host of one's own, an image, and one line a check. Sourced, not run.
+#
+# Everything runs in new pid, mount and network namespaces with an empty /run: when the script ends, whatever way, the
+# kernel ends every process, mount, link and rule that it made. Cgroups belong to the machine; they are below one parent
+# of our own, which is counted and removed at the end.
+
+set -o allexport
+. "$(dirname "${BASH_SOURCE[0]}")/../scripts/narrate.sh"
+
+# Starts the script again in namespaces of its own; returns there.
+enter_sandbox() { # ARGUMENT...
+    [ "$(id -u)" = 0 ] || die "engines need root"
+    if [ -z "${MINIRUN_ENGINE_SANDBOX:-}" ]; then
+        export MINIRUN_ENGINE_SANDBOX=1
+        # Not exec: the cgroups are removed when the last process has gone.
+        export parent=minirun-engine-$$ work=/tmp/minirun-engine-$$
+        local status=0
+        mkdir "$work"
+        unshare --pid --fork --kill-child --mount-proc --mount --net --propagation private \
+            "$BASH" "$0" "$@" || status=$?
+        remove_cgroups
+        rm -rf "$work"
+        exit "$status"
+    fi
+    mount -t tmpfs -o mode=0755 tmpfs /run
+    mount -t tmpfs -o mode=0755 tmpfs /var/lib/minirun 2>/dev/null || true
+    mkdir -p /run/lock
+    ip link set lo up
+}
+
+cgroups() { find /sys/fs/cgroup -depth -type d -path "*/$parent/*" 2>/dev/null || true; }
+
+remove_cgroups() {
+    find /sys/fs/cgroup -depth -type d \( -name "$parent" -o -path "*/$parent/*" \) -exec rmdir {} + 2>/dev/null || true
+}
+
+# A busybox root filesystem with two users, as a tar file.
+image_tar() { # FILE
+    local root=$work/image busybox
+    busybox=$(command -v busybox) || die "busybox is missing: apt-get install busybox-static"
+    mkdir -p "$root"/{bin,dev,etc,proc,root,sys,tmp,var/log,data}
+    "$busybox" --list | while read -r applet; do ln -sf busybox "$root/bin/$applet"; done
+    # The list names busybox itself.
+    cp --remove-destination "$busybox" "$root/bin/busybox"
+    printf '%s\n' 'root:x:0:0:root:/root:/bin/sh' 'app:x:1000:1000:app:/tmp:/bin/sh' >"$root/etc/passwd"
+    printf '%s\n' 'root:x:0:' 'app:x:1000:' >"$root/etc/group"
+    echo 'from the image' >"$root/data/file"
+    echo 'not a program' >"$root/data/text"
+    chmod 1777 "$root/tmp"
+    tar -C "$root" -cf "$1" .
+}
+
+passed=0 failed=0 skipped=0
+
+pass() { passed=$((passed + 1)); good "$1"; }
+fail() { # NAME [LINE...]
+    failed=$((failed + 1))
+    bad "$1"
+    shift
+    printf '    %s\n' "$@" >&2
+}
+skip() { skipped=$((skipped + 1)); say "- SKIPPED $1: $2"; }
+
+# Runs a command and compares its exit status (a pattern of the shell) and its output (both streams) with an extended regular expression.
+check() { # NAME STATUS PATTERN COMMAND...
+    local name=$1 status=$2 pattern=$3 output got=0
+    shift 3
+    output=$(in_time "$@" 2>&1 </dev/null) || got=$?
+    output=${output//$'\r'/}
+    if [[ $got = $status ]] && grep -qE -- "$pattern" <<<"$output"; then
+        pass "$name"
+    else
+        fail "$name" "command: $*" "status $got, expected $status; expected /$pattern/ in:" "${output:0:2000}"
+    fi
+}
+
+# A command may be a function of the script, which timeout(1) could not start: they are all exported.
+in_time() { timeout -k 5 60 bash -c '"$@"' in_time "$@"; }
+
+# Waits for what sends no event.
+wait_for() { # WHAT COMMAND...
+    local what=$1 deadline=$((SECONDS + 30))
+    shift
+    until "$@" >/dev/null 2>&1; do
+        if [ $SECONDS -gt $deadline ]; then
+            echo "waited 30 s for $what"
+            return 1
+        fi
+        sleep 0.1
+    done
+}
+
+# Runs a command line on a terminal of its own.
+on_terminal() { script -qec "$*" /dev/null; }
+
+count() { # ENGINE
+    say ""
+    say "$1 with ${runtime##*/}: $passed passed, $failed failed, $skipped skipped"
+    [ "$failed" = 0 ]
+}

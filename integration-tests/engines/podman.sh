@@ -1,0 +1,74 @@
+#!/usr/bin/env bash
+# Checks minirun under Podman, with Debian's packages: podman.sh [RUNTIME]
+#
+# As docker.sh; there is no daemon. Without a network: Podman's own is no business of the runtime.
+set -euo pipefail
+. "$(dirname "$0")/engine.sh"
+runtime=$(realpath "${1:-${MINIRUN_BIN:-$repository/bin/minirun}}")
+[ -x "$runtime" ] || die "no runtime at $runtime: run make build"
+command -v podman >/dev/null || die "podman is missing: apt-get install podman (or run make test-engines)"
+enter_sandbox "$runtime"
+
+mkdir "$work/bin" "$work/root"
+# Limits that a host without CAP_SYS_RESOURCE can give.
+cat >"$work/containers.conf" <<CONF
+[containers]
+default_ulimits = ["nofile=1024:1024", "nproc=4096:4096"]
+cgroupns = "private"
+netns = "none"
+[engine]
+events_logger = "file"
+CONF
+export CONTAINERS_CONF=$work/containers.conf
+cat >"$work/bin/podman" <<CLIENT
+#!/bin/sh
+exec $(command -v podman) --root $work/root --runroot /run/podman --tmpdir /run/podman-tmp --storage-driver vfs \
+    --cgroup-manager cgroupfs --runtime $runtime "\$@"
+CLIENT
+chmod +x "$work/bin/podman"
+PATH=$work/bin:$PATH
+
+heading "podman with $runtime"
+image_tar "$work/image.tar"
+podman import "$work/image.tar" box >/dev/null 2>&1
+say "$(podman --version)"
+in_cgroup=(--cgroup-parent "/$parent")
+box() { podman run --rm "${in_cgroup[@]}" "$@"; }
+
+check "the engine takes the runtime" 0 "$runtime" podman info --format '{{.Host.OCIRuntime.Path}}'
+check "run" 0 '^hello$' box box echo hello
+check "run -t has a terminal" 0 '/dev/pts/0' box -t box tty
+with_input() { echo typed | box -i box cat; }
+check "run -i reads" 0 '^typed$' with_input
+check "exit status" 7 '' box box sh -c 'exit 7'
+check "126: the program may not be executed" 126 'permission denied' box box /data/text
+check "127: no such program" 127 'executable file not found' box box no-such-program
+check "user and capabilities" 0 'uid=1000.*' box --user app --cap-drop all box id
+check "memory" 0 '^67108864$' box --memory 64m box sh -c 'cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max 2>/dev/null | head -n 1'
+check "read-only root with a tmpfs" 0 '^ok$' box --read-only --tmpfs /t box sh -c '! touch /new 2>/dev/null && touch /t/new && echo ok'
+mkdir "$work/host"
+echo 'from the host' >"$work/host/file"
+check "a volume" 0 '^from the host$' box -v "$work/host:/mnt:ro" box cat /mnt/file
+
+podman run -d "${in_cgroup[@]}" --name web box sh -c 'trap "exit 3" TERM; while :; do sleep 0.1; done' >/dev/null
+check "exec" 0 '^inside$' podman exec web echo inside
+check "exec returns the exit status" 5 '' podman exec web sh -c 'exit 5'
+check "exec of an unknown program" 127 'executable file not found' podman exec web no-such-program
+check "exec -t has a terminal" 0 '/dev/pts/' podman exec -t web tty
+check "inspect knows the state" 0 '^running$' podman inspect -f '{{.State.Status}}' web
+check "top" 0 'sleep' podman top web
+paused() { podman pause web >/dev/null && podman inspect -f '{{.State.Status}}' web && podman unpause web >/dev/null; }
+check "pause and unpause" 0 '^paused$' paused
+stopped() { podman stop web >/dev/null && podman inspect -f '{{.State.ExitCode}}' web; }
+check "stop sends TERM" 0 '^3$' stopped
+started() { podman start web >/dev/null && podman kill web >/dev/null && podman wait web; }
+check "start again and kill" 0 '^137$' started
+check "rm" 0 '' podman rm web
+check "rm -f of a running container" 0 '' eval 'podman run -d --name again "${in_cgroup[@]}" box sleep 1000 >/dev/null && podman rm -f -t 0 again'
+
+heading "nothing is left"
+check "containers" 0 '^$' podman ps -aq
+# Podman keeps one group for all its monitors.
+check "cgroups" 1 '^$' eval 'cgroups | grep -v /conmon$'
+check "state" 0 '^$' find /run -name record.json
+count podman

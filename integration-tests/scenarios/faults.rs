@@ -1,0 +1,297 @@
+//! What fails under the runtime: no space, no descriptors, no processes, a starter that dies; and the runtime stopped
+//! at every one of its system calls, where `crash.rs` stops it at random moments.
+//!
+//! `MINIRUN_EVERY_SYSCALL=1` stops it at the calls that change nothing, too, and takes minutes.
+
+use std::fs;
+use std::path::Path;
+
+use nix::libc;
+use nix::sys::ptrace;
+use nix::sys::signal::Signal;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+use serde_json::json;
+
+use crate::harness::{Container, Host, Output, Running, has_controller, skip, wait_until};
+
+/// Nothing is left, not even the state directory of the container.
+#[track_caller]
+fn nothing_is_left(host: &Host, after: &str) {
+    let leaked = host.leaks();
+    assert!(leaked.is_empty(), "{after}: {leaked:#?}");
+}
+
+#[test]
+fn a_full_state_directory_fails_create_cleanly() {
+    let host = Host::new();
+    let state = host.dir().join("state");
+    fs::create_dir(&state).unwrap();
+    let root = state.to_str().unwrap();
+    let mut outcomes = Vec::new();
+    for pages in 1..8 {
+        host.sh(&format!(
+            "mount -t tmpfs -o size={}k,nr_inodes=20 tmpfs {root}",
+            pages * 4
+        ));
+        let container = host.container("full").sleeping();
+        let create = container
+            .verb("--root")
+            .args([root, "create"])
+            .args(container.bundle_and_id())
+            .output();
+        if create.code != 0 {
+            create.fails_with(&["no space left"]);
+            outcomes.push(false);
+        } else {
+            container
+                .verb("--root")
+                .args([root, "delete", "--force", container.id()])
+                .output()
+                .succeeds();
+            outcomes.push(true);
+        }
+        host.sh(&format!("test -z \"$(ls {root})\"; umount {root}"));
+        nothing_is_left(&host, &format!("a state directory of {pages} pages"));
+    }
+    assert!(
+        outcomes.contains(&false) && outcomes.contains(&true),
+        "{outcomes:?}"
+    );
+}
+
+#[test]
+fn a_caller_with_few_descriptors_gets_an_error_and_nothing_is_left() {
+    let host = Host::new();
+    let mut failed = 0;
+    for limit in 4..40 {
+        // Raising the limit again needs a capability that not every host gives.
+        let container = host
+            .container("few")
+            .edit(|config| config["process"]["rlimits"] = json!([]));
+        let run = container
+            .verb("run")
+            .after(&format!("ulimit -n {limit}"))
+            .args(container.bundle_and_id())
+            .output();
+        if run.code == 0 {
+            break;
+        }
+        run.fails_with(&[]);
+        failed += 1;
+        container.delete_force().succeeds();
+        nothing_is_left(&host, &format!("{limit} descriptors"));
+    }
+    assert!((1..36).contains(&failed), "{failed} limits were too low");
+}
+
+#[test]
+fn a_caller_that_may_not_fork_gets_an_error_and_nothing_is_left() {
+    if !has_controller("pids") {
+        skip!("needs the pids controller");
+    }
+    let host = Host::new();
+    let group = ["/sys/fs/cgroup/pids", "/sys/fs/cgroup"]
+        .map(Path::new)
+        .into_iter()
+        .find(|path| path.exists());
+    let group = group.unwrap().join(host.unique("limited"));
+    fs::create_dir(&group).unwrap();
+    let container = host.container("alone").sleeping();
+    let enter = format!("echo $$ >{0}/cgroup.procs; echo 1 >{0}/pids.max", group.display());
+    let create = container
+        .verb("create")
+        .after(&enter)
+        .args(container.bundle_and_id())
+        .output();
+    fs::remove_dir(&group).unwrap();
+    create.fails_with(&["clone", "resource temporarily unavailable"]);
+    nothing_is_left(&host, "a create that may not fork");
+}
+
+#[test]
+fn a_starter_that_dies_leaves_a_container_that_can_be_deleted() {
+    let host = Host::new();
+    let container = host.container("web").sleeping().push(
+        "/hooks/startContainer",
+        json!({"path": "/bin/sh", "args": ["sh", "-c", "touch /hook-runs; sleep 1000"], "env": ["PATH=/bin"]}),
+    );
+    let container = container.created();
+    let start = container.verb("start").args([container.id()]).spawn();
+    wait_until("the hook runs", || container.rootfs().join("hook-runs").exists());
+    start.signal(Signal::SIGKILL);
+    assert_eq!(start.wait().code, -9);
+    assert_eq!(container.status(), "created");
+    container.delete_force().succeeds();
+    nothing_is_left(&host, "a dead starter");
+}
+
+/// A command of the runtime, stopped at the entries of its system calls.
+struct Traced {
+    running: Running,
+    pid: Pid,
+}
+
+/// Whether a call could leave something behind. Before a call that cannot, all is as it was after the one before.
+#[cfg(target_arch = "x86_64")]
+fn changes_something(pid: Pid) -> bool {
+    let harmless = [
+        libc::SYS_read,
+        libc::SYS_pread64,
+        libc::SYS_fstat,
+        libc::SYS_newfstatat,
+        libc::SYS_stat,
+        libc::SYS_statx,
+        libc::SYS_lseek,
+        libc::SYS_mmap,
+        libc::SYS_munmap,
+        libc::SYS_mprotect,
+        libc::SYS_mremap,
+        libc::SYS_brk,
+        libc::SYS_madvise,
+        libc::SYS_rt_sigaction,
+        libc::SYS_rt_sigprocmask,
+        libc::SYS_sigaltstack,
+        libc::SYS_getrandom,
+        libc::SYS_prlimit64,
+        libc::SYS_getpid,
+        libc::SYS_gettid,
+        libc::SYS_geteuid,
+        libc::SYS_getuid,
+        libc::SYS_getgid,
+        libc::SYS_getegid,
+        libc::SYS_getcwd,
+        libc::SYS_readlink,
+        libc::SYS_readlinkat,
+        libc::SYS_poll,
+        libc::SYS_ppoll,
+        libc::SYS_futex,
+        libc::SYS_arch_prctl,
+        libc::SYS_set_tid_address,
+        libc::SYS_set_robust_list,
+        libc::SYS_rseq,
+        libc::SYS_access,
+        libc::SYS_faccessat2,
+        libc::SYS_fcntl,
+        libc::SYS_getdents64,
+        libc::SYS_statfs,
+        libc::SYS_fstatfs,
+        libc::SYS_clock_gettime,
+        libc::SYS_uname,
+        libc::SYS_openat,
+        libc::SYS_sched_getaffinity,
+        libc::SYS_pidfd_open,
+    ];
+    let number = ptrace::getregs(pid).unwrap().orig_rax.cast_signed();
+    !harmless.contains(&number)
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn changes_something(_: Pid) -> bool {
+    true
+}
+
+impl Traced {
+    /// Takes over a command that stops itself before it becomes the runtime.
+    fn take(running: Running) -> Traced {
+        let pid = Pid::from_raw(running.pid());
+        wait_until("the command has stopped itself", || {
+            fs::read_to_string(format!("/proc/{pid}/stat"))
+                .unwrap()
+                .contains(") T ")
+        });
+        ptrace::seize(
+            pid,
+            ptrace::Options::PTRACE_O_TRACESYSGOOD | ptrace::Options::PTRACE_O_TRACEEXEC,
+        )
+        .unwrap();
+        let traced = Traced { running, pid };
+        nix::sys::signal::kill(pid, Signal::SIGCONT).unwrap();
+        traced.wait();
+        while !matches!(
+            traced.go_on(None),
+            WaitStatus::PtraceEvent(_, _, libc::PTRACE_EVENT_EXEC)
+        ) {}
+        traced
+    }
+
+    fn wait(&self) -> WaitStatus {
+        waitpid(self.pid, Some(WaitPidFlag::__WALL)).unwrap()
+    }
+
+    fn go_on(&self, signal: Option<Signal>) -> WaitStatus {
+        ptrace::syscall(self.pid, signal).unwrap();
+        self.wait()
+    }
+
+    /// Kills it before the call number `point` of those that count; it may have ended before.
+    fn killed_at(self, point: usize) -> Output {
+        let every = std::env::var_os("MINIRUN_EVERY_SYSCALL").is_some();
+        let (mut entry, mut signal, mut count) = (false, None, 0);
+        let mut status = self.go_on(None);
+        let code = loop {
+            match status {
+                WaitStatus::Exited(_, code) => break code,
+                WaitStatus::Signaled(_, signal, _) => break -(signal as i32),
+                WaitStatus::PtraceSyscall(pid) => {
+                    entry = !entry;
+                    count += usize::from(entry && (every || changes_something(pid)));
+                    if entry && count > point {
+                        self.running.signal(Signal::SIGKILL);
+                        status = self.wait();
+                        continue;
+                    }
+                }
+                WaitStatus::Stopped(_, stopped) => signal = Some(stopped),
+                _ => {}
+            }
+            status = self.go_on(signal.take());
+        };
+        self.running.ended(code)
+    }
+}
+
+/// Stops `verb` before each of its calls that change something; `prepare` brings the container to where the verb starts.
+fn killed_at_every_call(verb: &[&str], prepare: impl Fn(&Container<'_>)) {
+    let host = Host::new();
+    let container = host.container("stopped").sleeping();
+    for point in 0.. {
+        prepare(&container);
+        let mut command = container.verb(verb[0]).after("kill -STOP $$");
+        command = match verb[0] {
+            "create" => command.args(container.bundle_and_id()),
+            _ => command.args(verb[1..].iter().copied()).args([container.id()]),
+        };
+        let streams = (
+            container.bundle().join("stdout"),
+            container.bundle().join("stderr"),
+        );
+        let output = Traced::take(command.streams(&streams.0, &streams.1).spawn()).killed_at(point);
+        container.delete_force().succeeds();
+        nothing_is_left(&host, &format!("{verb:?} killed before call {point}"));
+        if output.code != -9 {
+            output.succeeds();
+            println!("{verb:?} was killed before each of {point} calls");
+            assert!(point > 5, "the tracer has seen {point} calls only");
+            return;
+        }
+    }
+}
+
+#[test]
+fn a_create_killed_before_any_of_its_calls_leaves_nothing_after_delete_force() {
+    killed_at_every_call(&["create"], |_| ());
+}
+
+#[test]
+fn a_start_killed_before_any_of_its_calls_leaves_nothing_after_delete_force() {
+    killed_at_every_call(&["start"], |container| drop(container.try_create().succeeds()));
+}
+
+#[test]
+fn a_delete_killed_before_any_of_its_calls_leaves_nothing_after_delete_force() {
+    killed_at_every_call(&["delete", "--force"], |container| {
+        container.try_create().succeeds();
+        container.start().succeeds();
+    });
+}
