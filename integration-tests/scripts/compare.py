@@ -57,11 +57,13 @@ class Runtime:
 class Runc(Runtime):
     """runc, and the network that a script has to make for it."""
 
-    addresses = {"redis-cache": "10.231.77.2", "product-service": "10.231.77.3"}
+    bundles = ("redis-cache", "product-service")
+    cache_address = "10.231.77.2"  # the first that is given, for the cache is started first
+    started = 0
 
     def set_up(self):
         hosts = self.work / "hosts"
-        hosts.write_text("".join(f"{address} {name}\n" for name, address in self.addresses.items()))
+        hosts.write_text(f"{self.cache_address} redis-cache\n")
         call("ip", "-batch", "-", input="link add cmp-runc0 type bridge\naddr add 10.231.77.1/24 dev cmp-runc0\n"
                                         "link set cmp-runc0 up\n")
 
@@ -69,20 +71,22 @@ class Runc(Runtime):
             config["mounts"].append(
                 {"destination": "/etc/hosts", "type": "bind", "source": str(hosts), "options": ["bind", "ro"]})
 
-        for bundle in self.addresses:
+        for bundle in self.bundles:
             free_standing(bundle, self.work / "runc" / bundle, with_names)
 
     def start(self, bundle):
-        container, link = f"compare-runc-{bundle}", f"cmp-{bundle[:5]}"
+        # A new address each time: the bridge's neighbours remember the old container's hardware address for some seconds.
+        container, link, address = f"compare-runc-{bundle}", f"cmp-{self.started}", f"10.231.77.{2 + self.started}"
+        self.started += 1
         detached(*self.command, "create", "-b", self.work / "runc" / bundle, container)
         pid = self.pid(container)
         call("ip", "-batch", "-", input=f"link add {link} type veth peer name eth0 netns {pid}\n"
                                         f"link set {link} master cmp-runc0 up\n")
         call("nsenter", f"--net=/proc/{pid}/ns/net", "ip", "-batch", "-",
-             input=f"link set lo up\naddr add {self.addresses[bundle]}/24 dev eth0\nlink set eth0 up\n"
+             input=f"link set lo up\naddr add {address}/24 dev eth0\nlink set eth0 up\n"
                    "route add default via 10.231.77.1\n")
         call(*self.command, "start", container)
-        return container, self.addresses[bundle]
+        return container, address
 
     def tear_down(self):
         subprocess.run(["ip", "link", "del", "cmp-runc0"], check=False, capture_output=True)
@@ -149,7 +153,10 @@ def one_service_round(runtime, program, figures):
     started = time.perf_counter()
     container, address = runtime.start("product-service")
     try:
-        figures["first response"].append(first_response(address, started) * 1000)
+        try:
+            figures["first response"].append(first_response(address, started) * 1000)
+        except RuntimeError as error:
+            raise RuntimeError(f"{error}; state: {call(*runtime.command, 'state', container)}") from None
         pid = runtime.pid(container)
         figures["container idle"].append(memory_of(pid))
         figures["requests"].append(requests_per_second(address))
