@@ -26,10 +26,13 @@ const INTENDED: [Intended; 8] = [
     },
     Intended {
         section: "mounts",
-        reason: "The source of a v1 hierarchy is a label. Ours are bind mounts, which keep the host's; runc writes the name.",
-        erase: |line| match line.split_once(" - cgroup ") {
-            Some((left, right)) => format!("{left} - cgroup LABEL {}", right.split_once(' ').unwrap().1),
-            None => line.to_owned(),
+        reason: "The source of a cgroup mount is a label. Ours are bind mounts, which keep the host's; runc writes its own.",
+        erase: |line| {
+            let labelled = [" - cgroup ", " - cgroup2 "].into_iter().find_map(|fs_type| {
+                let (left, right) = line.split_once(fs_type)?;
+                Some(format!("{left}{fs_type}LABEL {}", right.split_once(' ')?.1))
+            });
+            labelled.unwrap_or_else(|| line.to_owned())
         },
     },
     Intended {
