@@ -15,7 +15,7 @@ use rtnetlink::{Handle, LinkBridge, LinkUnspec, RouteMessageBuilder};
 
 use super::definition::Definition;
 use super::endpoint::Mac;
-use super::link::{Host, Link};
+use super::link::{GROUP, Host, Link};
 use super::subnet::Taken;
 use super::sysctl;
 use crate::error::{Error, Kind, OsContext as _, Result};
@@ -24,7 +24,7 @@ use crate::error::{Error, Kind, OsContext as _, Result};
 /// that it is complete. Returns its index.
 ///
 /// # Errors
-/// When the kernel refuses, or an interface of that name exists and is no bridge.
+/// When the kernel refuses, or an interface of that name exists and is no bridge of ours.
 pub(super) fn bring_up(host: &mut Host, definition: &Definition) -> Result<u32> {
     let name = definition.bridge.as_str();
     let link = match existing(host, definition)? {
@@ -62,17 +62,18 @@ pub(super) fn bring_up(host: &mut Host, definition: &Definition) -> Result<u32> 
 /// The network's bridge, if it exists.
 ///
 /// # Errors
-/// When an interface of that name is not a bridge.
+/// When an interface of that name is not a bridge of ours.
 pub(super) fn existing(host: &mut Host, definition: &Definition) -> Result<Option<Link>> {
     let link = host.link(&definition.bridge)?;
-    if link.as_ref().is_some_and(|link| !link.is_bridge) {
+    if link.as_ref().is_some_and(|link| !link.is_our_bridge) {
         return Err(Error::new(
             Kind::Exists,
             format_args!(
-                "network {}: interface {} exists and is not a bridge",
+                "network {}: interface {} exists and was not made by minirun",
                 definition.name, definition.bridge
             ),
-        ));
+        )
+        .hint("rename or remove it, or give the network's bridge another name"));
     }
     Ok(link)
 }
@@ -80,7 +81,9 @@ pub(super) fn existing(host: &mut Host, definition: &Definition) -> Result<Optio
 async fn create(handle: &Handle, definition: &Definition) -> Result<()> {
     // With an address of its own the bridge does not change it when ports come and go.
     let mac = Mac::random()?.octets().to_vec();
-    let mut message = rtnetlink::LinkMessageBuilder::<LinkBridge>::new(&definition.bridge).address(mac);
+    let mut message = rtnetlink::LinkMessageBuilder::<LinkBridge>::new(&definition.bridge)
+        .address(mac)
+        .link_group(GROUP);
     if let Some(mtu) = definition.mtu {
         message = message.mtu(mtu);
     }

@@ -21,6 +21,10 @@ use super::subnet::Subnet;
 use super::sysctl;
 use crate::error::{Error, Kind, Result};
 
+/// The device group that marks our bridges (`ip link show group 28018`; "mr" in ASCII). Unlike an alias it is there from
+/// the moment of creation. A bridge without it is somebody else's, never used and never deleted.
+pub(super) const GROUP: u32 = 0x6d72;
+
 /// The loopback interface of every namespace (LOOPBACK_IFINDEX).
 const LOOPBACK: u32 = 1;
 
@@ -30,7 +34,8 @@ pub(super) struct Link {
     /// The other end of a veth pair, in its own namespace.
     peer: Option<u32>,
     pub(super) up: bool,
-    pub(super) is_bridge: bool,
+    /// A bridge that carries [`GROUP`].
+    pub(super) is_our_bridge: bool,
 }
 
 /// The host's side of things: its links, seen through one socket.
@@ -180,17 +185,20 @@ fn parse(name: &str, answer: &[u8]) -> Result<Link> {
         index: message.header.index,
         peer: None,
         up: message.header.flags.contains(LinkFlags::Up),
-        is_bridge: false,
+        is_our_bridge: false,
     };
+    let (mut is_bridge, mut is_ours) = (false, false);
     for attribute in &message.attributes {
         match attribute {
             LinkAttribute::Link(index) => link.peer = Some(*index),
             LinkAttribute::LinkInfo(info) => {
-                link.is_bridge = info.contains(&LinkInfo::Kind(InfoKind::Bridge))
+                is_bridge = info.contains(&LinkInfo::Kind(InfoKind::Bridge));
             }
+            LinkAttribute::Group(group) => is_ours = *group == GROUP,
             _ => {}
         }
     }
+    link.is_our_bridge = is_bridge && is_ours;
     Ok(link)
 }
 

@@ -254,7 +254,10 @@ fn close_if_unused(
     let last = !any_other_in_use(dirs, host, definition)?;
     // Both, whatever becomes of the first.
     let closed = firewall::close(definition, last);
-    host.delete(&definition.bridge).and(closed)
+    match host.link(&definition.bridge)? {
+        Some(link) if link.is_our_bridge => host.delete(&definition.bridge).and(closed),
+        _ => closed,
+    }
 }
 
 fn any_other_in_use(dirs: &Dirs, host: &mut Host, definition: &Definition) -> Result<bool> {
@@ -263,7 +266,7 @@ fn any_other_in_use(dirs: &Dirs, host: &mut Host, definition: &Definition) -> Re
             continue;
         }
         match Definition::load(dirs, &other) {
-            Ok(Some(other)) if host.link(&other.bridge)?.is_some_and(|link| link.is_bridge) => {
+            Ok(Some(other)) if host.link(&other.bridge)?.is_some_and(|link| link.is_our_bridge) => {
                 return Ok(true);
             }
             Ok(_) => {}

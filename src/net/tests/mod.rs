@@ -210,10 +210,31 @@ fn when_the_second_network_fails_the_first_is_given_back() {
         let netns = namespace();
         let error = host.attach("c", &netns, &["default", "shop"]).unwrap_err();
         assert!(
-            error.to_string().contains("foreign exists and is not a bridge"),
+            error
+                .to_string()
+                .contains("foreign exists and was not made by minirun"),
             "{error}"
         );
         assert_eq!(inside(&netns, || ip("-o link show")).lines().count(), 1);
+        host.assert_nothing_left();
+    });
+}
+
+#[test]
+fn a_bridge_that_somebody_else_made_is_neither_used_nor_deleted() {
+    sandbox(|host| {
+        host.define("shop", "br0", "10.3.0.0/24", "10.3.0.1");
+        ip("link add br0 type bridge");
+        let netns = namespace();
+        for _ in 0..2 {
+            let error = host.attach("c", &netns, &["shop"]).unwrap_err();
+            assert!(
+                error.to_string().contains("br0 exists and was not made"),
+                "{error}"
+            );
+            host.detach("c", &["shop"]);
+        }
+        ip("link del br0");
         host.assert_nothing_left();
     });
 }
@@ -263,7 +284,7 @@ fn a_network_that_was_half_made_or_flushed_is_completed_by_the_next_attach() {
         host.delete("second", second, &["default"]);
 
         // Killed after the bridge's creation.
-        ip("link add minirun0 type bridge");
+        ip("link add minirun0 group 28018 type bridge");
         let third = namespace();
         let on = host
             .attach("third", &third, &["default"])
@@ -292,7 +313,7 @@ fn detach_of_an_attach_that_was_killed_finds_what_it_left() {
             host.detach("killed", &["default"]);
             host.assert_nothing_left();
         }
-        ip("link add minirun0 type bridge");
+        ip("link add minirun0 group 28018 type bridge");
         host.detach("killed", &["default", "never-heard-of"]);
         host.assert_nothing_left();
     });
