@@ -1,6 +1,6 @@
 //! Which networks a container joins: by flag, by annotation, or by the native form's default.
 
-use oci_spec::runtime::{LinuxNamespaceType, Spec};
+use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceType, Spec};
 
 use crate::error::{Error, Result};
 use crate::net::{self, Endpoint};
@@ -39,6 +39,11 @@ impl Network {
         };
         match asked[..] {
             [] | ["none"] => Ok(Network::Untouched),
+            ["host"] if !new_namespace && network_namespace(spec).is_some() => Err(Error::invalid(
+                "--network",
+                "host contradicts the network namespace that the configuration gives by path",
+            )
+            .hint("take {\"type\": \"network\"} out of linux.namespaces")),
             ["host"] => Ok(Network::Host),
             _ if asked.iter().any(|name| ["none", "host"].contains(name)) => Err(Error::invalid(
                 "--network",
@@ -80,17 +85,19 @@ impl Network {
 }
 
 fn makes_network_namespace(spec: &Spec) -> bool {
-    let namespaces = spec
-        .linux()
-        .as_ref()
-        .and_then(|linux| linux.namespaces().as_ref());
-    namespaces.into_iter().flatten().any(|namespace| {
-        namespace.typ() == LinuxNamespaceType::Network
-            && namespace
-                .path()
-                .as_ref()
-                .is_none_or(|path| path.as_os_str().is_empty())
+    network_namespace(spec).is_some_and(|namespace| {
+        namespace
+            .path()
+            .as_ref()
+            .is_none_or(|path| path.as_os_str().is_empty())
     })
+}
+
+fn network_namespace(spec: &Spec) -> Option<&LinuxNamespace> {
+    let namespaces = spec.linux().as_ref()?.namespaces().as_ref()?;
+    namespaces
+        .iter()
+        .find(|namespace| namespace.typ() == LinuxNamespaceType::Network)
 }
 
 #[cfg(test)]
@@ -140,6 +147,16 @@ mod tests {
             Network::choose(&[], false, &spec(joined, Some("web"))).unwrap(),
             Network::Untouched
         );
+    }
+
+    #[test]
+    fn the_hosts_network_contradicts_a_namespace_given_by_path() {
+        let joined = spec(
+            serde_json::json!({"type": "network", "path": "/run/netns/x"}),
+            None,
+        );
+        let error = Network::choose(&["host".into()], true, &joined).unwrap_err();
+        assert!(error.to_string().contains("by path"), "{error}");
     }
 
     #[test]
