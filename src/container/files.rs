@@ -3,7 +3,8 @@
 //! They are made empty beside the record before the clone, so that they can be mounted while the address is still being
 //! leased, and filled in place before the program starts. A bundle that mounts its own keeps its own.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::error::{OsContext, Result};
@@ -26,14 +27,16 @@ pub fn binds(directory: &Path) -> Vec<ExtraBind> {
     FILES.map(bind).into()
 }
 
-/// Makes them, empty.
+/// Makes them, empty, to be read by everybody in the container whatever our caller's umask is.
 ///
 /// # Errors
 /// Those of creating a file.
 pub fn create(directory: &Path) -> Result<()> {
     for (name, _) in FILES {
         let path = directory.join(name);
-        fs::write(&path, "").os("create", path.display())?;
+        fs::write(&path, "")
+            .and_then(|()| fs::set_permissions(&path, Permissions::from_mode(0o644)))
+            .os("create", path.display())?;
     }
     Ok(())
 }
