@@ -12,7 +12,7 @@ use super::prepare::{Prepared, prepare};
 use super::process::Process;
 use super::record::Record;
 use super::store::{Entry, Lock, Store};
-use super::{console, delete, files, pid_file};
+use super::{console, delete, files, pid_file, relay};
 use crate::cgroup::Join;
 use crate::error::{Error, Kind, OsContext, Result};
 use crate::init;
@@ -217,6 +217,7 @@ impl Stops for Creation<'_> {
         match &self.options.terminal {
             Terminal::Socket(path) => console::send_terminal(path, &master),
             _ => {
+                relay::copy_size(&master)?;
                 self.console = Some(master);
                 Ok(())
             }

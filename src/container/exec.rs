@@ -88,6 +88,7 @@ pub fn exec(
     let created = init::exec::create(&plan, &target, |terminal| match &options.terminal {
         Terminal::Socket(path) => console::send_terminal(path, &terminal),
         _ => {
+            relay::copy_size(&terminal)?;
             master = Some(terminal);
             Ok(())
         }

@@ -148,6 +148,18 @@ impl Events {
     }
 }
 
+/// Gives the container's terminal the size of ours; before its process starts, for it may ask only once.
+///
+/// # Errors
+/// Those of setting the size (ioctl_tty(2)).
+pub fn copy_size(master: &OwnedFd) -> Result<()> {
+    match tty::size(std::io::stdin().as_fd()) {
+        Ok(size) => tty::set_size(master.as_fd(), &size).os("set size of", "the container's terminal"),
+        // Standard input is no terminal: the size of config.json stays.
+        Err(_) => Ok(()),
+    }
+}
+
 /// Our terminal and the container's.
 struct Relay {
     master: OwnedFd,
@@ -181,13 +193,7 @@ impl Relay {
     }
 
     fn copy_size(&self) -> Result<()> {
-        match tty::size(std::io::stdin().as_fd()) {
-            Ok(size) => {
-                tty::set_size(self.master.as_fd(), &size).os("set size of", "the container's terminal")
-            }
-            // Standard input is no terminal: the size of config.json stays.
-            Err(_) => Ok(()),
-        }
+        copy_size(&self.master)
     }
 
     fn step(&mut self, events: &Events) -> Result<()> {
