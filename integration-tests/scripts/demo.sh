@@ -27,7 +27,8 @@ footprint() (
     nft -s list ruleset 2>/dev/null | sed 's/^/nftables /'
     find /sys/fs/cgroup -type d 2>/dev/null | grep -E "/[^/]*($names)[^/]*$" | sed 's/^/cgroup /'
     cut -d' ' -f5 /proc/self/mountinfo | grep -E "minirun|$names" | sed 's/^/mount /'
-    find /run/minirun ! -type d ! -name '*lock*' 2>/dev/null | sed 's/^/record /'
+    # A network remembers which addresses it gave out last, and that it switched forwarding on: no container's.
+    find /run/minirun ! -type d ! -name '*lock*' ! -name history.json ! -name .host.json 2>/dev/null | sed 's/^/record /'
     # The dead that wait for this host's init to collect them are its business.
     grep -lE "($names)" /proc/[0-9]*/cgroup 2>/dev/null | cut -d/ -f3 | while read -r pid; do
         grep -q '^State:.[^ZX]' "/proc/$pid/status" 2>/dev/null && echo "process $pid"
@@ -180,3 +181,6 @@ if comm -13 "$work/before" "$work/after" | grep .; then
     die "the lines above are left over"
 fi
 good "no process, cgroup, mount, interface, firewall rule, lease or record is left"
+if [ -f /run/minirun/net/.host.json ]; then
+    say "What stays on purpose: net.ipv4.ip_forward is 1 since a network needed it (/run/minirun/net/.host.json)."
+fi
