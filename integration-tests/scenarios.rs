@@ -26,6 +26,12 @@ mod limits;
 mod mounts;
 #[path = "scenarios/namespaces.rs"]
 mod namespaces;
+#[path = "scenarios/native.rs"]
+mod native;
+#[path = "scenarios/network.rs"]
+mod network;
+#[path = "scenarios/network_faults.rs"]
+mod network_faults;
 #[path = "scenarios/parity.rs"]
 mod parity;
 #[path = "scenarios/process.rs"]

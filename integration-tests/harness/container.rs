@@ -156,6 +156,29 @@ impl<'h> Container<'h> {
         self.verb("run").args(self.bundle_and_id()).spawn()
     }
 
+    /// `run OPTIONS BUNDLE/`, the form that people use; with `--detach` among the options the container lives on.
+    #[track_caller]
+    pub(crate) fn run_bundle(&self, options: &[&str]) -> Output {
+        let (stdout, stderr) = (self.bundle.join("stdout"), self.bundle.join("stderr"));
+        let output = self
+            .verb("run")
+            .args(options.iter().copied())
+            .args([&self.bundle])
+            .streams(&stdout, &stderr)
+            .output();
+        if output.code == 0 && options.contains(&"--detach") {
+            self.made.set(true);
+        }
+        output
+    }
+
+    /// Runs its bundle detached, successfully: a container on the default network, unless the options say otherwise.
+    #[track_caller]
+    pub(crate) fn detached(self, options: &[&str]) -> Self {
+        self.run_bundle(&[&["--detach"], options].concat()).succeeds();
+        self
+    }
+
     /// `--bundle DIR ID`, for a command line of one's own.
     pub(crate) fn bundle_and_id(&self) -> [&str; 3] {
         ["--bundle", self.bundle.to_str().unwrap(), &self.id]
@@ -249,6 +272,12 @@ impl<'h> Container<'h> {
     #[track_caller]
     pub(crate) fn state(&self) -> Value {
         self.verb("state").args([&self.id]).output().succeeds().json()
+    }
+
+    /// `inspect` as JSON.
+    #[track_caller]
+    pub(crate) fn inspect(&self) -> Value {
+        self.verb("inspect").args([&self.id]).output().succeeds().json()
     }
 
     #[track_caller]

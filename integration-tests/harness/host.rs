@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -152,6 +153,7 @@ impl Host {
             cwd: "/".into(),
             stdin: None,
             streams: None,
+            terminal: None,
             script: String::new(),
         }
     }
@@ -183,6 +185,7 @@ pub(crate) struct Invocation<'h> {
     cwd: PathBuf,
     stdin: Option<Vec<u8>>,
     streams: Option<(PathBuf, PathBuf)>,
+    terminal: Option<OwnedFd>,
     script: String,
 }
 
@@ -220,6 +223,12 @@ impl Invocation<'_> {
         self
     }
 
+    /// All three streams on this terminal, which controls the command: it leads a session of its own.
+    pub(crate) fn terminal(mut self, terminal: OwnedFd) -> Self {
+        self.terminal = Some(terminal);
+        self
+    }
+
     /// Starts it without waiting.
     pub(crate) fn spawn(self) -> Running {
         let (stdout, stderr) = self.streams.clone().unwrap_or_else(|| {
@@ -230,22 +239,35 @@ impl Invocation<'_> {
         });
         // Files rather than pipes: a container may hold the write ends long after the command has ended.
         let script = format!("cd \"$0\"\n{}exec \"$@\"", self.script);
-        let mut child = Command::new(busybox())
+        let mut command = Command::new(busybox());
+        command
             .args(["nsenter", "-t", &self.host.pid().to_string(), "-m", "-n", "--"])
-            .arg(busybox())
+            .arg(busybox());
+        if self.terminal.is_some() {
+            command.args(["setsid", "-c"]).arg(busybox());
+        }
+        command
             .args(["sh", "-ec", &script])
             .arg(&self.cwd)
             .args(&self.argv)
-            .envs(self.env)
-            .stdin(if self.stdin.is_some() {
-                Stdio::piped()
-            } else {
-                Stdio::null()
-            })
-            .stdout(File::create(&stdout).unwrap())
-            .stderr(File::create(&stderr).unwrap())
-            .spawn()
-            .unwrap();
+            .envs(self.env);
+        match self.terminal {
+            Some(terminal) => command
+                .stdin(terminal.try_clone().unwrap())
+                .stdout(terminal.try_clone().unwrap())
+                .stderr(terminal),
+            None => command
+                .stdin(if self.stdin.is_some() {
+                    Stdio::piped()
+                } else {
+                    Stdio::null()
+                })
+                .stdout(File::create(&stdout).unwrap())
+                .stderr(File::create(&stderr).unwrap()),
+        };
+        let mut child = command.spawn().unwrap();
+        // It holds this side's copies of the terminal, which must see the end of the last user.
+        drop(command);
         if let Some(bytes) = self.stdin {
             // A command that ends without reading its input is no failure of the harness.
             let _ = child.stdin.take().unwrap().write_all(&bytes);
@@ -349,7 +371,7 @@ fn runtime_under_test() -> PathBuf {
     path
 }
 
-fn find_in_path(program: &str) -> Option<PathBuf> {
+pub(super) fn find_in_path(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
         .map(|dir| dir.join(program))

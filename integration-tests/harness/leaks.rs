@@ -165,7 +165,8 @@ fn cgroups(tag: &str) -> Vec<PathBuf> {
     found.into_iter().collect()
 }
 
-/// Records, leases and definitions in the sandbox: every file but locks, and directories named after a container.
+/// Records and leases in the sandbox: every file but locks and what [`is_memory`] says, and directories named after a
+/// container.
 fn state_files(tag: &str, holder: u32) -> Vec<String> {
     let walk = |dir: &Path, found: &mut Vec<PathBuf>| {
         let mut pending = vec![dir.to_owned()];
@@ -177,7 +178,7 @@ fn state_files(tag: &str, holder: u32) -> Vec<String> {
                 .map(|entry| entry.path())
             {
                 let name = path.file_name().unwrap().to_string_lossy();
-                if !name.ends_with("lock") && (!path.is_dir() || name.contains(tag)) {
+                if !name.ends_with("lock") && !is_memory(&path) && (!path.is_dir() || name.contains(tag)) {
                     found.push(path.clone());
                 }
                 if path.is_dir() && !path.is_symlink() {
@@ -195,6 +196,19 @@ fn state_files(tag: &str, holder: u32) -> Vec<String> {
         .iter()
         .map(|path| path.to_string_lossy().trim_start_matches(&root).to_owned())
         .collect()
+}
+
+/// What a network keeps on purpose when its last container has gone: its definition, which addresses were freed last, and
+/// the host's switch that it has turned.
+fn is_memory(path: &Path) -> bool {
+    let parent = path.parent().unwrap();
+    let name = path.file_name().unwrap();
+    (parent.ends_with("var/lib/minirun/net") && path.extension().is_some_and(|end| end == "json"))
+        || (parent.ends_with("run/minirun/net") && name == ".host.json")
+        || (parent
+            .parent()
+            .is_some_and(|net| net.ends_with("run/minirun/net"))
+            && name == "history.json")
 }
 
 /// The sandbox's firewall, as nft lists it; empty where there is no nft.

@@ -81,3 +81,27 @@ fn a_delete_killed_at_any_moment_leaves_nothing_after_delete_force() {
         |container: &Container<'_>| container.verb("delete").args(["--force", container.id()]).spawn();
     killed_at_random("delete", prepare, delete);
 }
+
+fn run_on_a_network(container: &Container<'_>) -> Running {
+    container
+        .verb("run")
+        .args(["--detach"])
+        .args([container.bundle()])
+        .spawn()
+}
+
+#[test]
+fn a_run_on_a_network_killed_at_any_moment_leaves_nothing_after_delete_force() {
+    killed_at_random("run on a network", |_| (), run_on_a_network);
+}
+
+#[test]
+fn a_delete_on_a_network_killed_at_any_moment_leaves_nothing_after_delete_force() {
+    let delete =
+        |container: &Container<'_>| container.verb("delete").args(["--force", container.id()]).spawn();
+    killed_at_random(
+        "delete on a network",
+        |container| drop(run_on_a_network(container).wait().succeeds()),
+        delete,
+    );
+}
