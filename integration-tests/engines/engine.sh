@@ -16,10 +16,11 @@ enter_sandbox() { # ARGUMENT...
         export parent=minirun-engine-$$ work=/tmp/minirun-engine-$$
         local status=0
         mkdir "$work"
-        unshare --pid --fork --kill-child --mount-proc --mount --net --propagation private \
-            "$BASH" "$0" "$@" || status=$?
-        remove_cgroups
-        rm -rf "$work"
+        trap 'remove_cgroups; rm -rf "$work"' EXIT
+        # In the background, so that a signal reaches this shell while the checks run.
+        unshare --pid --fork --kill-child --mount-proc --mount --net --propagation private "$BASH" "$0" "$@" &
+        trap "kill -KILL $!; wait; exit 130" INT TERM
+        wait $! || status=$?
         exit "$status"
     fi
     mount -t tmpfs -o mode=0755 tmpfs /run
