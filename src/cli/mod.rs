@@ -30,7 +30,6 @@ use crate::container::store::{DEFAULT_ROOT, Store};
 use crate::error::{Error, Kind, OsContext, Result};
 use crate::init::exe;
 use crate::log;
-use crate::sys::process::close_from;
 
 /// An OCI container runtime with daemonless networking.
 #[derive(Debug, Parser)]
@@ -109,8 +108,7 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
     // Before the log is opened: it would take the number of a descriptor that the caller forgot to pass.
     let prepared = command.keep().and_then(|keep| {
         if enters_container(command) {
-            // A directory of the host among them would be a way out of the container (CVE-2024-21626).
-            close_from(keep.end()).os("close", "inherited descriptors")?;
+            keep.close_others()?;
         }
         open_log(&cli)?;
         if enters_container(command) && geteuid().is_root() {

@@ -68,6 +68,15 @@ pub struct Keep {
 }
 
 impl Keep {
+    /// At the start of the program: closes what the caller forgot to close. A directory of the host among it would be a
+    /// way out of the container (CVE-2024-21626).
+    ///
+    /// # Errors
+    /// `ENOSYS` before Linux 5.9.
+    pub fn close_others(self) -> Result<()> {
+        process::close_from(self.end()).os("close", "inherited descriptors")
+    }
+
     /// The first descriptor that the process does not get.
     pub fn end(self) -> i32 {
         3_u32
