@@ -42,6 +42,8 @@ for program in runc nft ip; do
     found=$(command -v "$program" || true)
     [ -z "$found" ] || options="$options --file $found:/usr/sbin/$program"
 done
+profile=/usr/share/containers/seccomp.json
+[ ! -e $profile ] || options="$options --file $profile"
 # One thread: the machine has one processor. The second program runs even when the first failed.
 # shellcheck disable=SC2086 # the options are words, the paths of a build tree have no blanks
 "$here/boot.sh" --timeout "${MINIRUN_VM_TIMEOUT:-1800}" $options \

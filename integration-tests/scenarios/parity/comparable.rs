@@ -95,7 +95,7 @@ pub(super) fn comparable(report: &Report, host: &Host) -> Report {
                     format!("{kind} {}", if link == outside(kind) { "host's" } else { "new" })
                 }
                 "mounts" => comparable_mount(line),
-                "cgroup" => without_container(line),
+                "cgroup" | "cgroup_files" => without_container(line),
                 "status" if line.starts_with("NSpid:") => "NSpid:\tPID".into(),
                 // An exec's number in the container depends on how many processes the runtime needs for it.
                 "session" => {
@@ -128,12 +128,13 @@ fn comparable_mount(line: &str) -> String {
     fields.join(" ")
 }
 
-/// The id at the end of a path is what tells the two containers apart.
+/// The id in a path is what tells the two containers apart.
 fn without_container(line: &str) -> String {
-    match line.split_once("/mt") {
-        Some((path, _)) => format!("{path}/CONTAINER"),
-        None => line.to_owned(),
-    }
+    let Some((before, id_and_after)) = line.split_once("/mt") else {
+        return line.to_owned();
+    };
+    let after = id_and_after.find('/').map_or("", |end| &id_and_after[end..]);
+    format!("{before}/CONTAINER{after}")
 }
 
 /// What the session keyrings of this scenario permit (/proc/keys: id, flags, users, expiry, permissions ...). A keyring
