@@ -111,6 +111,10 @@ pub(super) fn comparable(report: &Report, host: &Host) -> Report {
             }
         }
     }
+    // The peer's keyring may still be there when ours is looked at; with the intended difference erased it is the same.
+    if let Some(keys) = report.0.get_mut("keyring") {
+        keys.dedup();
+    }
     report
 }
 
