@@ -375,5 +375,10 @@ pub(super) fn find_in_path(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
         .map(|dir| dir.join(program))
-        .find(|file| file.is_file())
+        .find(|file| file.is_file() && !is_applet(file))
+}
+
+/// Whether this is busybox's smaller program of the same name.
+fn is_applet(file: &Path) -> bool {
+    fs::canonicalize(file).is_ok_and(|file| file.ends_with("busybox"))
 }
