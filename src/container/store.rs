@@ -252,6 +252,8 @@ impl Entry {
             .open(&path)
             .os("create", path.display())?;
         file.write_all(config).os("write", path.display())?;
+        // The container's first process keeps the lock: not with a descriptor that can write.
+        let file = File::open(&path).os("open", path.display())?;
         file.lock().os("lock", path.display())?;
         Ok(file)
     }
