@@ -3,12 +3,12 @@
 //! On version 2 it is born there (`CLONE_INTO_CGROUP`), which is the fastest way and leaves no moment outside. Where that
 //! is refused the child is cloned outside and moved in by the runtime, before it is told to go on.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
-use nix::unistd::{Pid, write};
+use nix::unistd::{Pid, close, write};
 
 use super::parent;
 use crate::error::{OsContext, Result};
@@ -32,11 +32,17 @@ pub(super) struct Spawned {
 }
 
 impl Cgroup {
-    /// In the child, version 1. It moves itself: a single thread that does skips the wait for an RCU grace period (over
+    /// In the child. On version 1 it moves itself: a single thread that does skips the wait for an RCU grace period (over
     /// 10 ms) that a write of its id to `cgroup.procs` by another process pays for.
+    ///
+    /// Closes the child's copies after: a container that waits for its start holds nothing of the host's cgroup tree. The
+    /// child uses them no more, and ends without dropping what it has from its parent.
     pub(super) fn join(&self) -> Result<()> {
         for tasks in &self.tasks {
             write(tasks, b"0").os("join", "cgroup")?;
+        }
+        for used in self.tasks.iter().chain(&self.directory) {
+            close(used.as_raw_fd()).os("close", "cgroup")?;
         }
         Ok(())
     }
