@@ -16,6 +16,7 @@
 //! | [`security`] | capabilities, rlimits, seccomp (our own compiler) |
 //! | [`net`] | network definitions, addresses, attach, firewall; knows nothing of OCI |
 //! | [`sys`] | thin wrappers over system calls that nix lacks; the only `unsafe` in the crate |
+//! | [`process`] | a process by number and start time, so that a reused number is not taken for it |
 //! | [`error`], [`log`] | one error type; one place that writes the log |
 //!
 //! # Imports
@@ -25,13 +26,14 @@
 //!
 //! ```text
 //! cli       -> container, net, init, spec, error, log
-//! container -> init, rootfs, cgroup, net, spec, sys, error, log
+//! container -> init, rootfs, cgroup, net, spec, process, sys, error, log
 //! init      -> rootfs, security, spec, sys, error, log
 //! rootfs    -> sys, error, log
 //! cgroup    -> sys, error, log
 //! security  -> sys, error, log
-//! net       -> sys, error, log
+//! net       -> process, sys, error, log
 //! spec      -> error
+//! process   -> sys, error
 //! log       -> error
 //! error     ->
 //! sys       ->
@@ -52,6 +54,7 @@ pub mod error;
 pub mod init;
 pub mod log;
 pub mod net;
+pub mod process;
 pub mod rootfs;
 pub mod security;
 pub mod spec;

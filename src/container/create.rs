@@ -9,7 +9,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use super::network::Network;
 use super::options::{Options, Terminal};
 use super::prepare::{Prepared, prepare};
-use super::process::Process;
 use super::record::Record;
 use super::store::{Entry, Lock, Store};
 use super::{console, delete, files, pid_file, relay};
@@ -20,6 +19,7 @@ use crate::init::hooks::Point;
 use crate::init::parent::{self, Created, Stops};
 use crate::init::protocol::Channel;
 use crate::net;
+use crate::process::Process;
 use crate::spec::state::Status;
 use crate::sys::clone::Child;
 

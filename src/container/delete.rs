@@ -10,13 +10,13 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
 
-use super::process::Process;
 use super::record::Record;
 use super::store::{Entry, Store};
 use crate::cgroup::{Cgroup, Layout};
 use crate::error::{Error, Kind, OsContext, Result};
 use crate::init;
 use crate::init::hooks::{Hooks, Point};
+use crate::process::Process;
 use crate::spec::id::Id;
 use crate::spec::state::{State, Status};
 use crate::sys::pidfd;

@@ -11,7 +11,6 @@ use oci_spec::runtime::{LinuxNamespaceType, Spec};
 use super::files;
 use super::network::Network;
 use super::options::{Options, Terminal};
-use super::process::Process;
 use super::record::Record;
 use super::store::Store;
 use crate::cgroup::{Cgroup, DefaultDevices, Layout, Limits};
@@ -19,6 +18,7 @@ use crate::error::{Error, Kind, OsContext, Result};
 use crate::init::{self, Choices};
 use crate::log;
 use crate::net;
+use crate::process::Process;
 use crate::rootfs::{self, CgroupMounts};
 use crate::spec::{self, load};
 

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::process::Process;
 use crate::cgroup::Cgroup;
 use crate::net::Attachment;
+use crate::process::Process;
 use crate::spec::id::Id;
 use crate::spec::state::{State, Status};
 

@@ -4,7 +4,6 @@ use nix::errno::Errno;
 use nix::unistd::Pid;
 
 use super::delete;
-use super::process::Process;
 use super::record::Record;
 use super::store::{Entry, Store};
 use crate::error::{Error, Kind, Result};
@@ -12,6 +11,7 @@ use crate::init;
 use crate::init::hooks::{Hooks, Point};
 use crate::init::parent;
 use crate::init::protocol::{Channel, ToChild};
+use crate::process::Process;
 use crate::spec::id::Id;
 use crate::spec::state::{State, Status};
 

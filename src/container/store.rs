@@ -19,9 +19,9 @@ use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, listen, socket};
 use oci_spec::runtime::Spec;
 
-use super::process::Process;
 use super::record::Record;
 use crate::error::{Error, Kind, OsContext, Result};
+use crate::process::Process;
 use crate::spec::id::Id;
 use crate::spec::load;
 use crate::spec::state::{State, Status};
