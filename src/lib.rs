@@ -15,6 +15,7 @@
 //! | [`cgroup`] | one enum over cgroup v1 and v2: limits, device rules, freeze, kill, statistics |
 //! | [`security`] | capabilities, rlimits, seccomp (our own compiler) |
 //! | [`net`] | network definitions, addresses, attach, firewall; knows nothing of OCI |
+//! | [`netd`] | names by DNS: the process that answers containers' questions and holds their ports, and how to reach it |
 //! | [`sys`] | thin wrappers over system calls that nix lacks; the only `unsafe` in the crate |
 //! | [`process`] | a process by number and start time, so that a reused number is not taken for it |
 //! | [`error`], [`log`] | one error type; one place that writes the log |
@@ -25,13 +26,14 @@
 //! code to it. One file may look into every room: `cli/features.rs`, which asks each what it can do.
 //!
 //! ```text
-//! cli       -> container, net, init, spec, error, log
+//! cli       -> container, net, netd, init, spec, error, log
 //! container -> init, rootfs, cgroup, net, spec, process, sys, error, log
 //! init      -> rootfs, security, spec, sys, error, log
 //! rootfs    -> sys, error, log
 //! cgroup    -> sys, error, log
 //! security  -> sys, error, log
-//! net       -> process, sys, error, log
+//! net       -> netd, process, sys, error, log
+//! netd      -> sys, error, log
 //! spec      -> error
 //! process   -> sys, error
 //! log       -> error
@@ -54,6 +56,7 @@ pub mod error;
 pub mod init;
 pub mod log;
 pub mod net;
+pub mod netd;
 pub mod process;
 pub mod rootfs;
 pub mod security;

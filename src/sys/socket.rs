@@ -32,12 +32,48 @@ pub fn send(socket: BorrowedFd<'_>, data: &[u8], fd: Option<BorrowedFd<'_>>) -> 
     }
 }
 
+/// The most descriptors that one message carries (`SCM_MAX_FD` of the kernel).
+pub const MOST_DESCRIPTORS: usize = 253;
+
+/// Sends one message with up to [`MOST_DESCRIPTORS`] descriptors. A peer that is gone is `EPIPE`, never a signal.
+///
+/// # Errors
+/// Those of sendmsg(2), `EINTR` aside; `EINVAL` for too many descriptors.
+pub fn send_many(socket: BorrowedFd<'_>, data: &[u8], fds: &[BorrowedFd<'_>]) -> nix::Result<()> {
+    let rights: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
+    let rights = [ControlMessage::ScmRights(&rights)];
+    let control = if fds.is_empty() { &[] } else { &rights[..] };
+    let data = [IoSlice::new(data)];
+    loop {
+        match sendmsg::<()>(socket.as_raw_fd(), &data, control, MsgFlags::MSG_NOSIGNAL, None) {
+            Err(Errno::EINTR) => {}
+            result => return result.map(drop),
+        }
+    }
+}
+
 /// Receives one message into `buffer`: its length (0 at end of file) and the descriptor that came along, close-on-exec.
 ///
 /// # Errors
 /// Those of recvmsg(2), `EINTR` aside; `EMSGSIZE` when the message did not fit.
 pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> nix::Result<(usize, Option<OwnedFd>)> {
-    let mut control = cmsg_space!(RawFd);
+    let (length, mut fds) = receive_into(socket, buffer, cmsg_space!(RawFd))?;
+    Ok((length, fds.pop()))
+}
+
+/// [`receive`] for up to [`MOST_DESCRIPTORS`] descriptors, in the order in which they were sent.
+///
+/// # Errors
+/// As [`receive`]; `ENOBUFS` when this process's limit of descriptors does not take them all.
+pub fn receive_many(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> nix::Result<(usize, Vec<OwnedFd>)> {
+    receive_into(socket, buffer, cmsg_space!([RawFd; MOST_DESCRIPTORS]))
+}
+
+fn receive_into(
+    socket: BorrowedFd<'_>,
+    buffer: &mut [u8],
+    mut control: Vec<u8>,
+) -> nix::Result<(usize, Vec<OwnedFd>)> {
     let mut slices = [IoSliceMut::new(buffer)];
     let message = loop {
         match recvmsg::<()>(
@@ -50,16 +86,15 @@ pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> nix::Result<(usize,
             result => break result?,
         }
     };
-    let mut received = None;
+    let mut received = Vec::new();
+    let flags = message.flags;
     for part in message.cmsgs()? {
         if let ControlMessageOwned::ScmRights(fds) = part {
-            for fd in fds {
-                // SAFETY: the kernel installed this descriptor for us in this call; nothing else owns it.
-                received = Some(unsafe { OwnedFd::from_raw_fd(fd) });
-            }
+            // SAFETY: the kernel installed these descriptors for us in this call; nothing else owns them.
+            received.extend(fds.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }));
         }
     }
-    if message.flags.contains(MsgFlags::MSG_TRUNC) {
+    if flags.contains(MsgFlags::MSG_TRUNC) {
         return Err(Errno::EMSGSIZE);
     }
     Ok((message.bytes, received))
@@ -106,6 +141,28 @@ mod tests {
         assert_eq!(&buffer[..length], b"here");
         std::fs::File::from(fd.unwrap()).write_all(b"x").unwrap();
         assert_eq!(read(&reader, &mut buffer).unwrap(), 1);
+    }
+
+    #[test]
+    fn many_descriptors_arrive_in_their_order() {
+        let (left, right) = socketpair(
+            AddressFamily::Unix,
+            SockType::SeqPacket,
+            None,
+            SockFlag::SOCK_CLOEXEC,
+        )
+        .unwrap();
+        let pipes: Vec<_> = (0..40).map(|_| pipe().unwrap()).collect();
+        let writers: Vec<_> = pipes.iter().map(|(_, writer)| writer.as_fd()).collect();
+        send_many(left.as_fd(), b"all", &writers).unwrap();
+        let mut buffer = [0; 16];
+        let (length, fds) = receive_many(right.as_fd(), &mut buffer).unwrap();
+        assert_eq!((&buffer[..length], fds.len()), (&b"all"[..], 40));
+        for (number, (fd, (reader, _))) in fds.into_iter().zip(&pipes).enumerate() {
+            std::fs::File::from(fd).write_all(&[number as u8]).unwrap();
+            assert_eq!(read(reader, &mut buffer).unwrap(), 1);
+            assert_eq!(buffer[0], number as u8);
+        }
     }
 
     #[test]
