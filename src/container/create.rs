@@ -180,10 +180,16 @@ impl Stops for Creation<'_> {
         let id = self.record.id.as_str();
         self.record.attachment = net::attach(
             &dirs,
-            id,
-            self.hostname,
-            namespace.as_fd(),
-            self.network.endpoints(),
+            &net::Request {
+                container: id,
+                hostname: self.hostname,
+                netns: namespace.as_fd(),
+                process: self.record.init,
+                pidfd: Some(child.pidfd.as_fd()),
+                endpoints: self.network.endpoints(),
+                attached: &[],
+                dns: &net::Dns::default(),
+            },
         )?;
         files::fill(
             self.entry.path(),

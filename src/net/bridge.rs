@@ -16,8 +16,8 @@ use rtnetlink::{Handle, LinkBridge, LinkUnspec, RouteMessageBuilder};
 use super::definition::Definition;
 use super::endpoint::Mac;
 use super::link::{GROUP, Host, Link};
-use super::subnet::Taken;
 use super::sysctl;
+use super::taken::Taken;
 use crate::error::{Error, Kind, OsContext as _, Result};
 
 /// Brings the network's bridge up, with the gateway's address. Whatever of it exists already stays; that it is up says
@@ -114,7 +114,8 @@ pub(super) fn taken() -> Result<Vec<Taken>> {
                     && let Ok(net) = Ipv4Net::new(address, length)
                 {
                     let by = format!("address {address}/{length} of interface {}", name(index));
-                    taken.push(Taken { net: net.trunc(), by });
+                    let net = net.trunc().into();
+                    taken.push(Taken { net, by });
                 }
             }
         }
@@ -142,6 +143,7 @@ pub(super) fn taken() -> Result<Vec<Taken>> {
                     Some(index) => format!("the route to {net} through interface {}", name(index)),
                     None => format!("the route to {net}"),
                 };
+                let net = net.into();
                 taken.push(Taken { net, by });
             }
         }

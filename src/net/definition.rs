@@ -1,15 +1,21 @@
 //! Network definitions: `/var/lib/minirun/net/<name>.json`, written through to the disk.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
-use super::endpoint::check_network_name;
+use super::endpoint::{check_network_name, is_interface_name};
 use super::file::{self, Durability};
-use super::subnet::{self, Subnet, Taken};
+use super::is_default;
+use super::policy::Policy;
+use super::subnet::{Subnet, Subnet6};
+use super::taken::{self, Taken};
 use crate::error::{Error, Kind, OsContext, Result};
+use crate::log::Rfc3339;
 
 /// The network that exists without being created.
 pub const DEFAULT: &str = "default";
@@ -61,12 +67,41 @@ pub struct Definition {
     pub bridge: String,
     /// IPv4 addresses.
     pub ipv4: Subnet,
-    /// The subnet was chosen by us and may be chosen again when the host came to use it otherwise.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    /// IPv6 addresses; without them IPv6 is off on every link of the network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipv6: Option<Subnet6>,
+    /// The IPv4 subnet was chosen by us and may be chosen again when the host came to use it otherwise.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub auto: bool,
     /// Largest packet in bytes; the kernel's default of 1500 otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mtu: Option<u32>,
+    /// No way out: no default route, no masquerading, no forwarding, no name servers but our own.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub internal: bool,
+    /// Its containers do not talk to those of other networks. When false, they do with networks that say so too.
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    pub isolated: bool,
+    /// Its containers may open connections to the services of the host.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub host_access: bool,
+    /// Who may talk to whom within it, out of it and into it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub policy: Policy,
+    /// Words of those who made it; nothing to us.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// When it was made: RFC 3339 in UTC. Unknown of networks that were defined by hand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created: Option<String>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn is_true(value: &bool) -> bool {
+    *value
 }
 
 /// How the containers of a network are connected.
@@ -83,14 +118,30 @@ impl Definition {
     /// # Errors
     /// When the pools are used up.
     pub(super) fn default_network(taken: &[Taken]) -> Result<Self> {
+        let ipv4 = free_subnet(DEFAULT, taken)?;
         Ok(Self {
-            name: DEFAULT.to_owned(),
-            driver: Driver::Bridge,
-            bridge: DEFAULT_BRIDGE.to_owned(),
-            ipv4: free_subnet(DEFAULT, taken)?,
             auto: true,
-            mtu: None,
+            ..Self::new(DEFAULT, DEFAULT_BRIDGE, ipv4)
         })
+    }
+
+    /// A network of which nothing else was said.
+    pub(super) fn new(name: &str, bridge: &str, ipv4: Subnet) -> Self {
+        Self {
+            name: name.to_owned(),
+            driver: Driver::Bridge,
+            bridge: bridge.to_owned(),
+            ipv4,
+            ipv6: None,
+            auto: false,
+            mtu: None,
+            internal: false,
+            isolated: true,
+            host_access: false,
+            policy: Policy::default(),
+            labels: BTreeMap::new(),
+            created: Some(Rfc3339(SystemTime::now()).to_string()),
+        }
     }
 
     /// The definition of a network, checked; `None` when there is none.
@@ -109,22 +160,31 @@ impl Definition {
         Ok(Some(definition))
     }
 
-    fn check(&self, name: &str) -> std::result::Result<(), String> {
+    /// Whether a network can be made of it.
+    ///
+    /// # Errors
+    /// The field, and in words, what is wrong with it.
+    pub(super) fn check(&self, name: &str) -> std::result::Result<(), String> {
         if self.name != name {
-            return Err(format!("name is {:?}, the file's is {name:?}", self.name));
+            return Err(format!("name: is {:?}, the file's is {name:?}", self.name));
         }
         if !is_interface_name(&self.bridge) {
             return Err(format!(
-                "bridge {:?} is not an interface name of at most 15 bytes",
+                "bridge: {:?} is not an interface name of at most 15 bytes",
                 self.bridge
             ));
         }
+        self.ipv4.check().map_err(|why| format!("ipv4.{why}"))?;
+        if let Some(ipv6) = &self.ipv6 {
+            ipv6.check().map_err(|why| format!("ipv6.{why}"))?;
+        }
+        // The least that each family needs (RFC 791, RFC 8200 section 5), the most that the bridge takes.
+        let least = if self.ipv6.is_some() { 1280 } else { 68 };
         match self.mtu {
-            // The least that IPv4 needs, the most that the bridge takes.
-            Some(mtu) if !(68..=65_535).contains(&mtu) => {
-                Err(format!("mtu {mtu} is not between 68 and 65535"))
+            Some(mtu) if !(least..=65_535).contains(&mtu) => {
+                Err(format!("mtu: {mtu} is not between {least} and 65535"))
             }
-            _ => self.ipv4.check(),
+            _ => self.policy.check().map_err(|why| format!("policy.{why}")),
         }
     }
 
@@ -140,10 +200,10 @@ impl Definition {
 /// # Errors
 /// When the pools are used up.
 pub(super) fn free_subnet(name: &str, taken: &[Taken]) -> Result<Subnet> {
-    subnet::choose(taken).map(Subnet::new).ok_or_else(|| {
+    taken::choose(taken).map(Subnet::new).ok_or_else(|| {
         Error::new(
             Kind::Exists,
-            format_args!("network {name}: no free subnet left in {}", subnet::pools()),
+            format_args!("network {name}: no free subnet left in {}", taken::pools()),
         )
         .hint("routes or addresses of this host cover them all; write a definition with a subnet of your own")
     })
@@ -179,16 +239,6 @@ pub(super) fn unknown(dirs: &Dirs, name: &str) -> Error {
         Some(close) if edit_distance(close, name) <= 2 => error.hint(format_args!("did you mean {close:?}?")),
         _ => error.hint(format_args!("there are: {}", known.join(", "))),
     }
-}
-
-/// The rule of the kernel's dev_valid_name: 1 to 15 bytes, no slash, colon or space, not `.` or `..`.
-fn is_interface_name(name: &str) -> bool {
-    (1..=15).contains(&name.len())
-        && name != "."
-        && name != ".."
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_graphic() && byte != b'/' && byte != b':')
 }
 
 /// How many letters to insert, remove or change to get from one name to the other (Levenshtein).
@@ -228,11 +278,11 @@ mod tests {
     fn a_definition_with_an_unknown_field_is_refused_not_half_understood() {
         let mut json = serde_json::to_value(Definition::default_network(&[]).unwrap()).unwrap();
         assert!(serde_json::from_value::<Definition>(json.clone()).is_ok());
-        json["policy"] = "deny".into();
+        json["vlan"] = 7.into();
         let error = serde_json::from_value::<Definition>(json)
             .unwrap_err()
             .to_string();
-        assert!(error.contains("policy"), "{error}");
+        assert!(error.contains("vlan"), "{error}");
     }
 
     #[test]
@@ -252,8 +302,54 @@ mod tests {
         }
         let definition = Definition {
             mtu: Some(67),
+            ..good.clone()
+        };
+        assert!(definition.check(DEFAULT).unwrap_err().contains("mtu: 67"));
+        let definition = Definition {
+            mtu: Some(1279),
+            ipv6: Some(Subnet::new("fd00::/64".parse().unwrap())),
+            ..good.clone()
+        };
+        assert!(definition.check(DEFAULT).unwrap_err().contains("mtu: 1279"));
+        let definition = Definition {
+            ipv6: Some(Subnet::new("fd00::/127".parse().unwrap())),
             ..good
         };
-        assert!(definition.check(DEFAULT).unwrap_err().contains("mtu"));
+        assert!(
+            definition
+                .check(DEFAULT)
+                .unwrap_err()
+                .starts_with("ipv6.subnet: fd00::/127")
+        );
+    }
+
+    #[test]
+    fn a_definition_of_the_first_version_still_loads_and_is_isolated() {
+        let json = r#"{"name":"shop","driver":"bridge","bridge":"mrshop","ipv4":{"subnet":"10.0.0.0/24","gateway":"10.0.0.1"}}"#;
+        let definition: Definition = serde_json::from_str(json).unwrap();
+        assert!(definition.isolated && !definition.internal && !definition.host_access);
+        assert_eq!(definition.ipv6, None);
+        assert_eq!(serde_json::to_string(&definition).unwrap(), json);
+    }
+
+    #[test]
+    fn a_definition_with_everything_survives_being_written_and_read() {
+        let json = serde_json::json!({
+            "name": "shop",
+            "driver": "bridge",
+            "bridge": "mrshop",
+            "ipv4": {"subnet": "10.0.0.0/24", "gateway": "10.0.0.1", "range": "10.0.0.128/25"},
+            "ipv6": {"subnet": "fd00::/64", "gateway": "fd00::1"},
+            "mtu": 1450,
+            "internal": true,
+            "isolated": false,
+            "hostAccess": true,
+            "policy": {"within": "deny"},
+            "labels": {"tier": "back"},
+            "created": "2026-01-02T03:04:05.000000006Z",
+        });
+        let definition: Definition = serde_json::from_value(json.clone()).unwrap();
+        assert_eq!(definition.check("shop"), Ok(()));
+        assert_eq!(serde_json::to_value(&definition).unwrap(), json);
     }
 }

@@ -1,13 +1,14 @@
-//! What a container asks for: `NAME[:ip=..,mac=..,alias=..]`.
+//! What a container asks for: `NAME[:ip=..,ip6=..,mac=..,alias=..,interface=..,priority=N]`.
 
 use std::fmt::{self, Display};
 use std::fs::File;
 use std::io::Read as _;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::is_default;
 use crate::error::{Error, OsContext, Result};
 
 /// A wish to be on a network, as given with `--network` or by annotation.
@@ -18,12 +19,22 @@ pub struct Endpoint {
     /// The address to have; any free one otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ip: Option<Ipv4Addr>,
+    /// The IPv6 address to have; any free one otherwise, if the network has IPv6.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ip6: Option<Ipv6Addr>,
     /// The Ethernet address to have; a random one otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mac: Option<Mac>,
     /// Further names under which others on the network know the container.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub aliases: Vec<String>,
+    /// The interface's name in the container; the next free `ethN` otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interface: Option<String>,
+    /// Of a container's networks the one with the highest has the default route, the first of several; 0 unless said
+    /// otherwise.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub priority: i32,
 }
 
 impl Endpoint {
@@ -32,8 +43,11 @@ impl Endpoint {
         Self {
             network: network.into(),
             ip: None,
+            ip6: None,
             mac: None,
             aliases: Vec::new(),
+            interface: None,
+            priority: 0,
         }
     }
 }
@@ -41,65 +55,65 @@ impl Endpoint {
 impl FromStr for Endpoint {
     type Err = Error;
 
-    /// Reads `NAME[:ip=ADDRESS,mac=ADDRESS,alias=NAME]`; `alias=` may be repeated. `none` and `host` are not networks
-    /// and refused here: the caller handles them.
+    /// Reads `NAME[:OPTION=VALUE,..]`; `alias=` may be repeated. `none` and `host` are not networks and refused here: the
+    /// caller handles them.
     fn from_str(text: &str) -> Result<Self> {
-        let field = || format!("network {text:?}");
+        let wrong = |why: String| Error::invalid(format_args!("network {text:?}"), why);
         let (name, options) = text.split_once(':').unwrap_or((text, ""));
-        check_network_name(name).map_err(|why| Error::invalid(field(), why))?;
+        check_network_name(name).map_err(wrong)?;
         if matches!(name, "none" | "host") {
-            return Err(Error::invalid(
-                field(),
-                format_args!("{name:?} stands alone and takes no options"),
-            ));
+            return Err(wrong(format!("{name:?} stands alone and takes no options")));
         }
         let mut endpoint = Self::new(name);
+        let mut seen: Vec<&str> = Vec::new();
         for option in options.split(',').filter(|_| text.contains(':')) {
             let Some((key, value)) = option.split_once('=') else {
-                return Err(
-                    Error::invalid(field(), format_args!("option {option:?} has no \"=\""))
-                        .hint("write NAME:ip=10.0.0.2,mac=02:00:00:00:00:01,alias=db"),
-                );
+                return Err(wrong(format!("option {option:?} has no \"=\""))
+                    .hint("write NAME:ip=10.0.0.2,mac=02:00:00:00:00:01,alias=db"));
             };
-            let twice = match key {
-                "ip" => {
-                    let address = value.parse().map_err(|_| {
-                        Error::invalid(field(), format_args!("ip={value:?} is not an IPv4 address"))
-                    })?;
-                    endpoint.ip.replace(address).is_some()
+            if key != "alias" && seen.contains(&key) {
+                return Err(wrong(format!("{key}= is given twice")));
+            }
+            seen.push(key);
+            match key {
+                "ip" => endpoint.ip = Some(parse(key, value, "an IPv4 address").map_err(wrong)?),
+                "ip6" => endpoint.ip6 = Some(parse(key, value, "an IPv6 address").map_err(wrong)?),
+                "mac" => endpoint.mac = Some(value.parse().map_err(wrong)?),
+                "priority" => endpoint.priority = parse(key, value, "a whole number").map_err(wrong)?,
+                "alias" if is_host_name(value) => endpoint.aliases.push(value.to_owned()),
+                "alias" => return Err(wrong(format!("alias={value:?} is not a host name"))),
+                "interface" if is_interface_name(value) && value != "lo" => {
+                    endpoint.interface = Some(value.to_owned());
                 }
-                "mac" => {
-                    let mac = value.parse().map_err(|why| Error::invalid(field(), why))?;
-                    endpoint.mac.replace(mac).is_some()
-                }
-                "alias" if is_host_name(value) => {
-                    endpoint.aliases.push(value.to_owned());
-                    false
-                }
-                "alias" => {
-                    return Err(Error::invalid(
-                        field(),
-                        format_args!("alias={value:?} is not a host name"),
-                    ));
+                "interface" => {
+                    return Err(wrong(format!(
+                        "interface={value:?} is not a name of at most 15 bytes for an interface other than lo"
+                    )));
                 }
                 _ => {
-                    return Err(Error::invalid(field(), format_args!("unknown option {key:?}"))
-                        .hint("known are ip, mac and alias"));
+                    return Err(wrong(format!("unknown option {key:?}"))
+                        .hint("known are ip, ip6, mac, alias, interface and priority"));
                 }
-            };
-            if twice {
-                return Err(Error::invalid(field(), format_args!("{key}= is given twice")));
             }
         }
         Ok(endpoint)
     }
 }
 
+fn parse<T: FromStr>(key: &str, value: &str, what: &str) -> std::result::Result<T, String> {
+    value
+        .parse()
+        .map_err(|_| format!("{key}={value:?} is not {what}"))
+}
+
 impl Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let options = (self.ip.iter().map(|ip| format!("ip={ip}")))
+            .chain(self.ip6.iter().map(|ip| format!("ip6={ip}")))
             .chain(self.mac.iter().map(|mac| format!("mac={mac}")))
             .chain(self.aliases.iter().map(|alias| format!("alias={alias}")))
+            .chain(self.interface.iter().map(|name| format!("interface={name}")))
+            .chain((self.priority != 0).then(|| format!("priority={}", self.priority)))
             .collect::<Vec<_>>();
         match options.is_empty() {
             true => f.write_str(&self.network),
@@ -136,6 +150,17 @@ pub(super) fn is_host_name(name: &str) -> bool {
         && name
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
+}
+
+/// The rule of the kernel's dev_valid_name: 1 to 15 bytes, no slash, colon or space, not `.` or `..`; and no `%`, which
+/// makes the kernel look for a number.
+pub(super) fn is_interface_name(name: &str) -> bool {
+    (1..=15).contains(&name.len())
+        && name != "."
+        && name != ".."
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && !b"/:%".contains(&byte))
 }
 
 /// An Ethernet address of one station.
@@ -233,6 +258,7 @@ mod tests {
             "default",
             "shop:ip=10.0.0.2",
             "shop:ip=10.0.0.2,mac=02:00:00:00:00:01,alias=db,alias=pg",
+            "shop:ip6=fd00::2,interface=net0,priority=-7",
         ] {
             assert_eq!(text.parse::<Endpoint>().unwrap().to_string(), text);
         }
@@ -258,6 +284,13 @@ mod tests {
             ("shop:alias=a b", "not a host name"),
             ("shop:alias=", "not a host name"),
             ("shop:ipv4=10.0.0.2", "unknown option"),
+            ("shop:ip6=10.0.0.2", "not an IPv6 address"),
+            ("shop:interface=sixteen-letters-", "at most 15 bytes"),
+            ("shop:interface=a/b", "at most 15 bytes"),
+            ("shop:interface=eth%d", "at most 15 bytes"),
+            ("shop:interface=lo", "other than lo"),
+            ("shop:priority=high", "not a whole number"),
+            ("shop:priority=1,priority=1", "given twice"),
         ] {
             let error = text.parse::<Endpoint>().unwrap_err().to_string();
             assert!(error.contains(why), "{text:?}: {error}");

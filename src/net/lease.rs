@@ -6,18 +6,19 @@
 
 use std::collections::VecDeque;
 use std::fs;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::Port;
 use super::endpoint::Mac;
 use super::file::{self, Durability};
 use super::namespace::NamespaceId;
 use super::subnet::Subnet;
+use super::{Port, is_default};
 use crate::error::{Error, Kind, OsContext, Result};
+use crate::process::Process;
 
 /// One container on one network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +28,8 @@ pub(super) struct Lease {
     /// What others on the network may call it.
     pub(super) names: Vec<String>,
     pub(super) address: Ipv4Addr,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) address6: Option<Ipv6Addr>,
     pub(super) mac: Mac,
     /// In the container's namespace.
     pub(super) interface: String,
@@ -40,14 +43,20 @@ pub(super) struct Lease {
     pub(super) generation: u64,
     #[serde(default)]
     pub(super) ports: Vec<Port>,
+    /// The container's first process, through which its namespace is found again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) process: Option<Process>,
+    /// See [`super::Endpoint::priority`].
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(super) priority: i32,
 }
 
 /// Whether the container behind a lease can still be there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Liveness {
-    /// Its link exists.
+    /// Its link exists, or at least its first process does.
     Live,
-    /// Its namespace went, and took the link along; or the host was restarted.
+    /// Its process ended, its namespace went and took the link along; or the host was restarted.
     Gone,
     /// Its host side is another network namespace: from here nobody can say.
     Elsewhere,

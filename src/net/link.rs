@@ -142,7 +142,11 @@ impl Links for Host {
             return Ok(Liveness::Elsewhere);
         }
         // Names of links are never used twice, unlike inodes of namespaces: the link tells of its namespace.
-        Ok(match self.exists(&lease.host_interface)? {
+        let live = self.exists(&lease.host_interface)?
+            || lease
+                .process
+                .is_some_and(|process| process.is_alive().unwrap_or(true));
+        Ok(match live {
             true => Liveness::Live,
             false => Liveness::Gone,
         })

@@ -5,7 +5,8 @@
 //! because from it everything is found again.
 
 use std::net::Ipv4Addr;
-use std::os::fd::BorrowedFd;
+
+use ipnet::IpNet;
 
 use super::definition::{self, DEFAULT, Definition, Dirs};
 use super::endpoint::{self, Endpoint, Mac};
@@ -13,16 +14,14 @@ use super::file::Lock;
 use super::lease::{Lease, Leases, Links as _};
 use super::link::Host;
 use super::namespace::NamespaceId;
-use super::subnet::{self, Taken};
-use super::{Attached, bridge, file, firewall, sysctl};
+use super::taken::{self, Taken};
+use super::{Attached, Request, bridge, file, firewall, sysctl};
 use crate::error::{Error, Kind, Result};
 
 /// One container joining one network.
 pub(super) struct Joining<'a> {
     pub(super) dirs: &'a Dirs,
-    pub(super) container: &'a str,
-    pub(super) hostname: &'a str,
-    pub(super) netns: BorrowedFd<'a>,
+    pub(super) request: &'a Request<'a>,
     pub(super) endpoint: &'a Endpoint,
     pub(super) index: usize,
 }
@@ -70,12 +69,16 @@ impl Joining<'_> {
                 definition.mtu,
                 bridge,
                 first,
-                self.netns,
+                self.request.netns,
             )
         });
         if let Err(error) = connected {
             report(host.delete(&lease.host_interface));
-            report(leases.release(self.container, Some(&definition.ipv4)).map(drop));
+            report(
+                leases
+                    .release(self.request.container, Some(&definition.ipv4))
+                    .map(drop),
+            );
             report(close(host));
             return Err(error.during(format_args!("network {name}")));
         }
@@ -83,8 +86,8 @@ impl Joining<'_> {
     }
 
     fn lease(&self, host: &Host) -> Result<Lease> {
-        let mut names = vec![self.container.to_owned()];
-        for name in [self.hostname]
+        let mut names = vec![self.request.container.to_owned()];
+        for name in [self.request.hostname]
             .into_iter()
             .chain(self.endpoint.aliases.iter().map(String::as_str))
         {
@@ -93,17 +96,20 @@ impl Joining<'_> {
             }
         }
         Ok(Lease {
-            container: self.container.to_owned(),
+            container: self.request.container.to_owned(),
             names,
             address: Ipv4Addr::UNSPECIFIED,
+            address6: None,
             mac: self.endpoint.mac.map_or_else(Mac::random, Ok)?,
             interface: format!("eth{}", self.index),
             host_interface: endpoint::random_interface()?,
-            netns: NamespaceId::of(self.netns)?,
+            netns: NamespaceId::of(self.request.netns)?,
             host_netns: host.netns_id,
             boot_id: host.boot_id.clone(),
             generation: 0,
             ports: Vec::new(),
+            process: self.request.process,
+            priority: self.endpoint.priority,
         })
     }
 }
@@ -116,9 +122,17 @@ fn attached(network: &str, definition: &Definition, lease: Lease) -> Attached {
         address: lease.address,
         prefix: definition.ipv4.subnet.prefix_len(),
         gateway: definition.ipv4.gateway,
+        prefix6: lease
+            .address6
+            .and(definition.ipv6)
+            .map(|ipv6| ipv6.subnet.prefix_len()),
+        gateway6: lease.address6.and(definition.ipv6).map(|ipv6| ipv6.gateway),
+        address6: lease.address6,
         mac: lease.mac,
         names: lease.names,
         ports: lease.ports,
+        priority: lease.priority,
+        internal: definition.internal,
     }
 }
 
@@ -158,7 +172,7 @@ fn settle(dirs: &Dirs, host: &mut Host, name: &str, known: Option<Definition>) -
         None if name == DEFAULT => Definition::default_network(&taken)?,
         None => return Err(definition::unknown(dirs, name)),
         Some(definition) => {
-            let Some(conflict) = subnet::conflict(definition.ipv4.subnet, &taken) else {
+            let Some(conflict) = taken::conflict(definition.ipv4.subnet, &taken) else {
                 return Ok(definition);
             };
             let overlap = format!(
@@ -182,11 +196,14 @@ pub(super) fn taken_by_others(dirs: &Dirs, name: &str) -> Result<Vec<Taken>> {
     let mut taken = bridge::taken()?;
     for other in definition::names(dirs)?.iter().filter(|other| *other != name) {
         if let Some(other) = Definition::load(dirs, other)? {
-            let by = format!("network {}, which has {}", other.name, other.ipv4.subnet);
-            taken.push(Taken {
-                net: other.ipv4.subnet,
-                by,
-            });
+            let nets = [
+                Some(other.ipv4.subnet.into()),
+                other.ipv6.map(|ipv6| ipv6.subnet.into()),
+            ];
+            taken.extend(nets.into_iter().flatten().map(|net: IpNet| Taken {
+                net,
+                by: format!("network {}, which has {net}", other.name),
+            }));
         }
     }
     Ok(taken)

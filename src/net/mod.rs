@@ -25,12 +25,15 @@ mod membership;
 mod namespace;
 mod netlink;
 mod nftables;
+mod policy;
+mod prefix;
 mod subnet;
 mod sysctl;
+mod taken;
 #[cfg(test)]
 mod tests;
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::BorrowedFd;
 
 use serde::{Deserialize, Serialize};
@@ -39,18 +42,21 @@ pub use self::definition::{DEFAULT, Definition, Dirs, Driver, names};
 pub use self::endpoint::{Endpoint, Mac};
 pub use self::files::{hostname, hosts, resolv_conf};
 pub use self::namespace::NamespaceId;
-pub use self::subnet::Subnet;
+pub use self::policy::{Party, Policy, Ports, Protocol, Rate, Rule, Span, Stance};
+pub use self::prefix::Prefix;
+pub use self::subnet::{Subnet, Subnet6};
 
 use self::lease::{Leases, Links as _, Liveness};
 use self::link::Host;
 use self::membership::{Joining, leave, report, taken_by_others, undo};
 use crate::error::{Error, Kind, Result};
+use crate::process::Process;
 
 /// A container's networks, in the order in which it asked for them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Attachment {
-    /// One entry per network; the first has the default route.
+    /// One entry per network.
     pub networks: Vec<Attached>,
 }
 
@@ -70,12 +76,31 @@ pub struct Attached {
     pub prefix: u8,
     /// The bridge's address, next hop of the default route.
     pub gateway: Ipv4Addr,
+    /// The container's IPv6 address, if the network has IPv6.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address6: Option<Ipv6Addr>,
+    /// Bits of the IPv6 subnet's prefix.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefix6: Option<u8>,
+    /// The bridge's IPv6 address, next hop of the IPv6 default route.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway6: Option<Ipv6Addr>,
     /// The container's Ethernet address.
     pub mac: Mac,
     /// What others on the network may call the container: its id, host name and aliases.
     pub names: Vec<String>,
     /// Published ports.
     pub ports: Vec<Port>,
+    /// Which network has the default route: see [`Endpoint::priority`].
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub priority: i32,
+    /// The network has no way out, so the default route is never here.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub internal: bool,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// A published port.
@@ -89,8 +114,41 @@ pub struct Port {
     pub host: u16,
     /// The port in the container.
     pub container: u16,
-    /// `tcp`, `udp` or `sctp`.
-    pub protocol: String,
+    /// What is spoken there.
+    pub protocol: Protocol,
+}
+
+/// What [`attach`] is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// The id under which [`detach`] finds everything again; write it and the networks' names down before calling.
+    pub container: &'a str,
+    /// The container's own name, or nothing.
+    pub hostname: &'a str,
+    /// Its network namespace.
+    pub netns: BorrowedFd<'a>,
+    /// Its first process: while it lives, so does the container, whatever becomes of its links.
+    pub process: Option<Process>,
+    /// A descriptor for that process, for whoever has to learn of its end.
+    pub pidfd: Option<BorrowedFd<'a>>,
+    /// What to join.
+    pub endpoints: &'a [Endpoint],
+    /// What it is on already; nothing when it is being made.
+    pub attached: &'a [Attached],
+    /// How it finds names.
+    pub dns: &'a Dns,
+}
+
+/// How a container finds the names that are not of its networks.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Dns {
+    /// Whom to ask; the host's servers when empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub servers: Vec<IpAddr>,
+    /// Domains to look in; the host's when empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub search: Vec<String>,
 }
 
 /// Says before any side effect whether [`attach`] would refuse these endpoints: networks that do not exist (with a
@@ -131,25 +189,21 @@ pub fn check(dirs: &Dirs, endpoints: &[Endpoint]) -> Result<()> {
     Ok(())
 }
 
-/// Connects the namespace `netns` of a container to all these networks, or to none.
+/// Connects a container's namespace to all these networks, or to none. Returns one entry per endpoint, in their order.
 ///
-/// `container` is the id under which [`detach`] finds everything again; write it and the networks' names down before
-/// calling. The process should have one thread: it visits the namespace.
+/// The process should have one thread: it visits the namespace.
 ///
 /// # Errors
 /// What [`check`] says, an exhausted range, an overlapping subnet, or what the kernel or `nft` refused; what had been
 /// done is undone.
-pub fn attach(
-    dirs: &Dirs,
-    container: &str,
-    hostname: &str,
-    netns: BorrowedFd<'_>,
-    endpoints: &[Endpoint],
-) -> Result<Attachment> {
+pub fn attach(dirs: &Dirs, request: &Request<'_>) -> Result<Attachment> {
+    let Request {
+        container, endpoints, ..
+    } = *request;
     check_container_id(container)?;
     check(dirs, endpoints)?;
     let mut host = Host::open()?;
-    if NamespaceId::of(netns)? == host.netns_id {
+    if NamespaceId::of(request.netns)? == host.netns_id {
         return Err(Error::new(
             Kind::WrongState,
             format_args!("container {container} has the host's network namespace: nothing to attach"),
@@ -159,9 +213,7 @@ pub fn attach(
     for (index, endpoint) in endpoints.iter().enumerate() {
         let attached = Joining {
             dirs,
-            container,
-            hostname,
-            netns,
+            request,
             endpoint,
             index,
         }

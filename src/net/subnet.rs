@@ -1,37 +1,32 @@
 //! Addresses: which subnet a network may have, which addresses in it a container may have. Pure.
 
-use std::net::Ipv4Addr;
-
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
-/// Where subnets of /24 are taken from when nobody chose one. Small corners of RFC 1918 that neither the other engines'
-/// defaults nor home routers use; three, because one private range is often routed as a whole.
-const POOLS: [Ipv4Net; 3] = [
-    Ipv4Net::new_assert(Ipv4Addr::new(10, 186, 0, 0), 16),
-    Ipv4Net::new_assert(Ipv4Addr::new(172, 30, 0, 0), 16),
-    Ipv4Net::new_assert(Ipv4Addr::new(192, 168, 128, 0), 17),
-];
+use super::prefix::Prefix;
 
-/// A network's IPv4 addresses.
+/// A network's addresses of one family, IPv4 unless said otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Subnet {
+#[serde(rename_all = "camelCase", deny_unknown_fields, bound = "")]
+pub struct Subnet<P: Prefix = Ipv4Net> {
     /// The whole network, on the link.
-    pub subnet: Ipv4Net,
+    pub subnet: P,
     /// The host's address on the bridge, and the way out for containers.
-    pub gateway: Ipv4Addr,
+    pub gateway: P::Address,
     /// The part of the subnet that addresses are given from unasked; all of it otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub range: Option<Ipv4Net>,
+    pub range: Option<P>,
 }
 
-impl Subnet {
+/// A network's IPv6 addresses.
+pub type Subnet6 = Subnet<Ipv6Net>;
+
+impl<P: Prefix> Subnet<P> {
     /// The subnet with its first address as gateway.
-    pub(super) fn new(subnet: Ipv4Net) -> Self {
+    pub(super) fn new(subnet: P) -> Self {
         Self {
-            subnet: subnet.trunc(),
-            gateway: Ipv4Addr::from(u32::from(subnet.network()) + 1),
+            subnet: subnet.truncated(),
+            gateway: P::address(subnet.first().saturating_add(1)),
             range: None,
         }
     }
@@ -39,30 +34,42 @@ impl Subnet {
     /// Whether containers can live in it.
     ///
     /// # Errors
-    /// In words, what is wrong.
+    /// The field, and in words, what is wrong with it.
     pub(super) fn check(&self) -> Result<(), String> {
         let subnet = self.subnet;
-        if subnet != subnet.trunc() {
+        if subnet != subnet.truncated() {
             return Err(format!(
-                "subnet {subnet} has bits behind its prefix; did you mean {}?",
-                subnet.trunc()
+                "subnet: {subnet} has bits behind its prefix; did you mean {}?",
+                subnet.truncated()
             ));
         }
-        if subnet.prefix_len() > 30 {
+        // Two bits: the address of the network, the gateway, a container, and the broadcast address of IPv4.
+        let smallest = P::BITS - 2;
+        if subnet.length() > smallest {
             return Err(format!(
-                "subnet {subnet} has no room for a gateway and a container: /30 is the smallest"
+                "subnet: {subnet} has no room for a gateway and a container: /{smallest} is the smallest"
             ));
         }
-        if !subnet.contains(&self.gateway) || self.is_edge(self.gateway) {
+        if let Some(purpose) = subnet.reserved() {
+            return Err(format!("subnet: {subnet} is reserved for {purpose}"));
+        }
+        if !subnet.has(self.gateway) || self.is_edge(self.gateway) {
             return Err(format!(
-                "gateway {} is not an address of a station in {subnet}",
+                "gateway: {} is not an address of a station in {subnet}",
                 self.gateway
             ));
         }
         match self.range {
-            Some(range) if !subnet.contains(&range) => {
-                Err(format!("range {range} is not inside subnet {subnet}"))
+            Some(range) if range != range.truncated() => Err(format!(
+                "range: {range} has bits behind its prefix; did you mean {}?",
+                range.truncated()
+            )),
+            Some(range) if !subnet.covers(range) => {
+                Err(format!("range: {range} is not inside subnet {subnet}"))
             }
+            Some(range) if self.addresses(None).next().is_none() => Err(format!(
+                "range: {range} has no address for a container beside the gateway"
+            )),
             _ => Ok(()),
         }
     }
@@ -71,13 +78,14 @@ impl Subnet {
     ///
     /// # Errors
     /// In words, why not.
-    pub(super) fn check_address(&self, address: Ipv4Addr) -> Result<(), String> {
+    pub(super) fn check_address(&self, address: P::Address) -> Result<(), String> {
         let subnet = self.subnet;
-        if !subnet.contains(&address) {
+        let number = P::number(address);
+        if !subnet.has(address) {
             Err(format!("address {address} is outside its subnet {subnet}"))
-        } else if address == subnet.network() {
+        } else if number == subnet.first() {
             Err(format!("address {address} is the network address of {subnet}"))
-        } else if address == subnet.broadcast() {
+        } else if P::HAS_BROADCAST && number == subnet.last() {
             Err(format!("address {address} is the broadcast address of {subnet}"))
         } else if address == self.gateway {
             Err(format!("address {address} is the gateway of {subnet}"))
@@ -87,118 +95,89 @@ impl Subnet {
     }
 
     /// The addresses that may be given unasked, from `start` on.
-    pub(super) fn addresses(&self, start: Option<Ipv4Addr>) -> impl Iterator<Item = Ipv4Addr> + use<> {
+    pub(super) fn addresses(&self, start: Option<P::Address>) -> impl Iterator<Item = P::Address> + use<P> {
         let this = *self;
         let range = this.range.unwrap_or(this.subnet);
-        let first = start.unwrap_or(range.network()).max(range.network());
-        (u32::from(first)..=u32::from(range.broadcast()))
-            .map(Ipv4Addr::from)
+        let first = start.map_or(range.first(), |start| P::number(start).max(range.first()));
+        (first..=range.last())
+            .map(P::address)
             .filter(move |address| this.check_address(*address).is_ok())
     }
 
-    fn is_edge(&self, address: Ipv4Addr) -> bool {
-        address == self.subnet.network() || address == self.subnet.broadcast()
+    fn is_edge(&self, address: P::Address) -> bool {
+        let number = P::number(address);
+        number == self.subnet.first() || P::HAS_BROADCAST && number == self.subnet.last()
     }
-}
-
-/// A part of the address space that somebody has, and in words who.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Taken {
-    pub(super) net: Ipv4Net,
-    pub(super) by: String,
-}
-
-impl Taken {
-    /// Whether taking `subnet` would steal traffic. Routes as wide as a default route (and its halves, which VPNs use)
-    /// do not count: everything overlaps with them.
-    fn collides(&self, subnet: Ipv4Net) -> bool {
-        const NARROWEST_DEFAULT: u8 = 7;
-        self.net.prefix_len() > NARROWEST_DEFAULT
-            && (self.net.contains(&subnet) || subnet.contains(&self.net))
-    }
-}
-
-/// Who has addresses inside `subnet` already, if anybody.
-pub(super) fn conflict(subnet: Ipv4Net, taken: &[Taken]) -> Option<&Taken> {
-    taken.iter().find(|taken| taken.collides(subnet))
-}
-
-/// The first /24 of the pools that nobody has.
-pub(super) fn choose(taken: &[Taken]) -> Option<Ipv4Net> {
-    POOLS
-        .iter()
-        .filter_map(|pool| pool.subnets(24).ok())
-        .flatten()
-        .find(|subnet| conflict(*subnet, taken).is_none())
-}
-
-/// The pools, for error messages.
-pub(super) fn pools() -> String {
-    POOLS.map(|pool| pool.to_string()).join(", ")
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
     use super::*;
 
-    fn net(text: &str) -> Ipv4Net {
-        text.parse().unwrap()
+    fn v4(text: &str) -> Subnet {
+        Subnet::new(text.parse().unwrap())
     }
 
-    fn taken(nets: &[&str]) -> Vec<Taken> {
-        nets.iter()
-            .map(|text| Taken {
-                net: net(text),
-                by: "a test".to_owned(),
-            })
-            .collect()
-    }
-
-    #[test]
-    fn the_first_free_subnet_is_chosen_whatever_part_of_others_is_taken() {
-        assert_eq!(choose(&[]), Some(net("10.186.0.0/24")));
-        assert_eq!(
-            choose(&taken(&["0.0.0.0/0", "0.0.0.0/1", "128.0.0.0/1"])),
-            Some(net("10.186.0.0/24"))
-        );
-        assert_eq!(choose(&taken(&["10.186.0.7/32"])), Some(net("10.186.1.0/24")));
-        assert_eq!(choose(&taken(&["10.186.0.0/17"])), Some(net("10.186.128.0/24")));
-        assert_eq!(choose(&taken(&["10.0.0.0/8"])), Some(net("172.30.0.0/24")));
-        assert_eq!(
-            choose(&taken(&["10.0.0.0/8", "172.16.0.0/12"])),
-            Some(net("192.168.128.0/24"))
-        );
-        assert_eq!(
-            choose(&taken(&["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"])),
-            None
-        );
+    fn v6(text: &str) -> Subnet6 {
+        Subnet::new(text.parse().unwrap())
     }
 
     #[test]
     fn a_subnet_without_room_or_with_a_foreign_gateway_is_refused() {
-        let subnet = |text| Subnet::new(net(text));
-        assert_eq!(subnet("10.0.0.0/30").check(), Ok(()));
-        assert!(subnet("10.0.0.0/31").check().unwrap_err().contains("no room"));
+        assert_eq!(v4("10.0.0.0/30").check(), Ok(()));
+        assert_eq!(v6("fd00::/126").check(), Ok(()));
+        for subnet in ["10.0.0.0/31", "10.0.0.0/32"] {
+            assert!(v4(subnet).check().unwrap_err().contains("subnet: 10.0.0.0/3"));
+        }
+        for subnet in ["fd00::/127", "fd00::/128"] {
+            assert!(v6(subnet).check().unwrap_err().contains("/126 is the smallest"));
+        }
         let outside = Subnet {
             gateway: Ipv4Addr::new(10, 0, 1, 1),
-            ..subnet("10.0.0.0/24")
+            ..v4("10.0.0.0/24")
         };
-        assert!(outside.check().unwrap_err().contains("gateway"));
+        assert!(outside.check().unwrap_err().contains("gateway: 10.0.1.1"));
         let range = Subnet {
-            range: Some(net("10.0.1.0/25")),
-            ..subnet("10.0.0.0/24")
+            range: Some("10.0.1.0/25".parse().unwrap()),
+            ..v4("10.0.0.0/24")
         };
-        assert!(range.check().unwrap_err().contains("range"));
+        assert!(range.check().unwrap_err().contains("range: 10.0.1.0/25"));
+        let only_the_gateway = Subnet {
+            range: Some("10.0.0.1/32".parse().unwrap()),
+            ..v4("10.0.0.0/24")
+        };
+        assert!(only_the_gateway.check().unwrap_err().contains("no address"));
         let bits = Subnet {
-            subnet: net("10.0.0.1/24"),
-            ..subnet("10.0.0.0/24")
+            subnet: "10.0.0.1/24".parse().unwrap(),
+            ..v4("10.0.0.0/24")
         };
         assert!(bits.check().unwrap_err().contains("did you mean 10.0.0.0/24"));
     }
 
     #[test]
+    fn reserved_addresses_are_no_networks() {
+        for (subnet, why) in [
+            ("127.0.0.0/24", "loopback"),
+            ("224.0.0.0/24", "multicast"),
+            ("169.254.7.0/24", "link-local"),
+            ("0.0.0.0/8", "this host"),
+        ] {
+            assert!(v4(subnet).check().unwrap_err().contains(why), "{subnet}");
+        }
+        for (subnet, why) in [
+            ("fe80::/64", "link-local"),
+            ("ff02::/64", "multicast"),
+            ("::/64", "loopback"),
+        ] {
+            assert!(v6(subnet).check().unwrap_err().contains(why), "{subnet}");
+        }
+    }
+
+    #[test]
     fn only_addresses_of_stations_other_than_the_gateway_are_for_containers() {
-        let subnet = Subnet::new(net("10.0.0.0/29"));
+        let subnet = v4("10.0.0.0/29");
         let last = |n| Ipv4Addr::new(10, 0, 0, n);
         assert_eq!(
             subnet.addresses(None).collect::<Vec<_>>(),
@@ -219,10 +198,25 @@ mod tests {
     }
 
     #[test]
+    fn the_last_address_of_an_ipv6_subnet_is_a_stations_like_others() {
+        let subnet = v6("fd00::/126");
+        let last = |n| Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, n);
+        assert_eq!(subnet.gateway, last(1));
+        assert_eq!(subnet.addresses(None).collect::<Vec<_>>(), [last(2), last(3)]);
+        assert!(
+            subnet
+                .check_address(last(0))
+                .unwrap_err()
+                .contains("network address")
+        );
+        assert!(subnet.check_address(last(4)).unwrap_err().contains("outside"));
+    }
+
+    #[test]
     fn a_range_limits_what_is_given_unasked_but_not_what_may_be_asked_for() {
         let subnet = Subnet {
-            range: Some(net("10.0.0.8/30")),
-            ..Subnet::new(net("10.0.0.0/28"))
+            range: Some("10.0.0.8/30".parse().unwrap()),
+            ..v4("10.0.0.0/28")
         };
         let given: Vec<_> = subnet.addresses(None).collect();
         assert_eq!(given, [8, 9, 10, 11].map(|n| Ipv4Addr::new(10, 0, 0, n)));

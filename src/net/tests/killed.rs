@@ -76,7 +76,7 @@ fn victim() {
     let netns = namespace();
     println!("attaching");
     let endpoints = super::sandbox::parse(&["default"]);
-    let _ = crate::net::attach(&dirs, "victim", "", std::os::fd::AsFd::as_fd(&netns), &endpoints);
+    let _ = crate::net::attach(&dirs, &super::sandbox::request("victim", "", &netns, &endpoints));
     loop {
         thread::park();
     }

@@ -68,6 +68,7 @@ impl Network {
             container: container.to_owned(),
             names: vec![container.to_owned()],
             address: Ipv4Addr::UNSPECIFIED,
+            address6: None,
             mac: "02:00:00:00:00:01".parse::<Mac>().unwrap(),
             interface: "eth0".to_owned(),
             host_interface: format!("mr-{container}"),
@@ -76,6 +77,8 @@ impl Network {
             boot_id: BOOT.to_owned(),
             generation: 0,
             ports: Vec::new(),
+            process: None,
+            priority: 0,
         };
         let wanted = wanted.map(|last| Ipv4Addr::new(10, 0, 0, last));
         let lease = self

@@ -6,13 +6,12 @@ mod sandbox;
 
 use std::fs;
 use std::net::IpAddr;
-use std::os::fd::AsFd as _;
 use std::sync::Barrier;
 use std::thread;
 
 use nix::sched::{CloneFlags, setns};
 
-use self::sandbox::{call, inside, ip, is_cut_off, namespace, outside, parse, run, sandbox, tables};
+use self::sandbox::{call, inside, ip, is_cut_off, namespace, outside, parse, request, run, sandbox, tables};
 use crate::error::Kind;
 use crate::net::{attach, check, detach, hosts, namespace as net_namespace};
 
@@ -359,7 +358,7 @@ fn hosts_names_the_container_itself_and_who_is_on_its_networks() {
         host.attach("redis-cache", &cache, &["default:alias=cache"])
             .unwrap();
         let endpoints = parse(&["default"]);
-        let on = attach(&host.dirs, "web-1", "web.example", web.as_fd(), &endpoints).unwrap();
+        let on = attach(&host.dirs, &request("web-1", "web.example", &web, &endpoints)).unwrap();
         let text = hosts(&host.dirs, "web-1", "web.example", &on).unwrap();
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(lines[0], "127.0.0.1\tlocalhost");

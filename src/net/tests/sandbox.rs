@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use nix::sched::{CloneFlags, setns, unshare};
 
-use crate::net::{Attachment, Dirs, Endpoint, attach, namespace};
+use crate::net::{Attachment, Dirs, Dns, Endpoint, Request, attach, namespace};
 
 pub(super) struct Sandbox {
     pub(super) dirs: Dirs,
@@ -55,7 +55,7 @@ impl Sandbox {
         netns: &File,
         endpoints: &[&str],
     ) -> crate::error::Result<Attachment> {
-        attach(&self.dirs, id, id, netns.as_fd(), &parse(endpoints))
+        attach(&self.dirs, &request(id, id, netns, &parse(endpoints)))
     }
 
     /// As the verbs do it: the namespace dies with the container, then everything is given back.
@@ -103,6 +103,29 @@ impl Sandbox {
                 .count()
         };
         wait_until("the kernel removed the veth pairs", || pairs() == 0);
+    }
+}
+
+/// What a container whose first process nobody knows asks for.
+pub(super) fn request<'a>(
+    container: &'a str,
+    hostname: &'a str,
+    netns: &'a File,
+    endpoints: &'a [Endpoint],
+) -> Request<'a> {
+    const DNS: &Dns = &Dns {
+        servers: Vec::new(),
+        search: Vec::new(),
+    };
+    Request {
+        container,
+        hostname,
+        netns: netns.as_fd(),
+        process: None,
+        pidfd: None,
+        endpoints,
+        attached: &[],
+        dns: DNS,
     }
 }
 
