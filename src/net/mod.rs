@@ -14,6 +14,7 @@
 //! the networks' names alone. docs/networking.md shows each step with the command that would do the same.
 
 mod bridge;
+pub mod conntrack;
 mod definition;
 mod endpoint;
 mod file;

@@ -4,8 +4,8 @@
 //! sends; an asynchronous connection would be a round trip per request (see docs/networking.md for the figures).
 
 use netlink_packet_core::{
-    Emitable, NLM_F_ACK, NLM_F_ACK_TLVS, NLM_F_CAPPED, NLM_F_REQUEST, NLMSG_ERROR, NetlinkBuffer,
-    NlasIterator,
+    Emitable, NLA_TYPE_MASK, NLM_F_ACK, NLM_F_ACK_TLVS, NLM_F_CAPPED, NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE,
+    NLMSG_ERROR, NetlinkBuffer,
 };
 use netlink_sys::{Socket, SocketAddr};
 use nix::errno::Errno;
@@ -94,7 +94,7 @@ pub(super) struct Netlink {
 }
 
 impl Netlink {
-    /// `protocol`: NETLINK_ROUTE or NETLINK_NETFILTER. The socket belongs to the calling thread's network namespace.
+    /// `protocol`: NETLINK_ROUTE, NETLINK_NETFILTER or NETLINK_SOCK_DIAG. The socket belongs to the calling thread's network namespace.
     pub(super) fn open(protocol: isize) -> Result<Self> {
         let mut socket = Socket::new(protocol).os("open", "netlink socket")?;
         socket.bind_auto().os("bind", "netlink socket")?;
@@ -157,11 +157,84 @@ impl Netlink {
             Some(error) => Err(error),
         }
     }
+
+    /// Asks for everything of a kind and shows the payload of each message of the answer to `each`. What comes or goes
+    /// while the kernel answers may be missing.
+    ///
+    /// # Errors
+    /// When the kernel refused, or the first that `each` returned; the answer is read to its end all the same.
+    pub(super) fn dump(&mut self, request: Request, mut each: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        let request = Request {
+            flags: request.flags | NLM_F_DUMP,
+            ..request
+        };
+        let sequence = self.sequence;
+        self.sequence = sequence.wrapping_add(1);
+        let mut datagram = Vec::new();
+        append(&mut datagram, &request, sequence);
+        self.socket
+            .send_to(&datagram, &SocketAddr::new(0, 0), 0)
+            .os("send to", "netlink socket")?;
+
+        let mut result = Ok(());
+        let mut buffer = Vec::with_capacity(32 * 1024);
+        loop {
+            buffer.clear();
+            match self.socket.recv(&mut buffer, 0).map(|_| ()) {
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                received => received.os("receive from", "netlink socket")?,
+            }
+            for message in messages(&buffer) {
+                let message = message?;
+                if message.sequence_number() != sequence {
+                    continue;
+                }
+                match outcome(&message) {
+                    Outcome::Data(payload) => result = result.and_then(|()| each(payload)),
+                    Outcome::Done => return result,
+                    Outcome::Refused(errno, detail) => return Err(request.error(errno, detail)),
+                }
+            }
+        }
+    }
 }
 
 /// Whether the error only says that the thing asked for does not exist.
 pub(super) fn absent(error: &Error) -> bool {
     matches!(error.errno(), Some(Errno::ENODEV | Errno::ENOENT))
+}
+
+/// One attribute of an answer (`struct nlattr`).
+pub(super) struct Received<'a> {
+    pub(super) kind: u16,
+    pub(super) value: &'a [u8],
+    /// With its header and padding, to be sent back as it came.
+    pub(super) whole: &'a [u8],
+}
+
+/// The attributes in `bytes`, up to the first that is damaged.
+pub(super) fn attributes(bytes: &[u8]) -> impl Iterator<Item = Received<'_>> {
+    const HEADER: usize = 4;
+    let mut rest = bytes;
+    std::iter::from_fn(move || {
+        let length = usize::from(u16::from_ne_bytes(*rest.first_chunk()?));
+        let kind = u16::from_ne_bytes(*rest.get(2..)?.first_chunk()?);
+        let value = rest.get(HEADER..length)?;
+        let (whole, after) = rest.split_at(length.next_multiple_of(4).min(rest.len()));
+        rest = after;
+        Some(Received {
+            kind: kind & NLA_TYPE_MASK,
+            value,
+            whole,
+        })
+    })
+}
+
+/// The value of the first attribute of this kind.
+pub(super) fn find(bytes: &[u8], kind: u16) -> Option<&[u8]> {
+    attributes(bytes)
+        .find(|attribute| attribute.kind == kind)
+        .map(|attribute| attribute.value)
 }
 
 /// `struct nlmsghdr` and payload, padded to four bytes (netlink(7)).
@@ -207,7 +280,8 @@ enum Outcome<'a> {
 
 fn outcome<'a>(message: &NetlinkBuffer<&'a [u8]>) -> Outcome<'a> {
     let payload = message.payload();
-    if message.message_type() != NLMSG_ERROR {
+    // The end of a dump carries an error number as an acknowledgement does.
+    if !matches!(message.message_type(), NLMSG_ERROR | NLMSG_DONE) {
         return Outcome::Data(payload);
     }
     let code = payload
@@ -225,12 +299,7 @@ fn detail(flags: u16, payload: &[u8]) -> Option<String> {
     if flags & NLM_F_ACK_TLVS == 0 || flags & NLM_F_CAPPED == 0 {
         return None;
     }
-    let attributes = payload.get(4 + NETLINK_HEADER_LEN..)?;
-    let text = NlasIterator::new(attributes)
-        .filter_map(std::result::Result::ok)
-        .find(|attribute| attribute.kind() == NLMSGERR_ATTR_MSG)?;
-    let text = String::from_utf8_lossy(text.value())
-        .trim_end_matches('\0')
-        .to_owned();
+    let text = find(payload.get(4 + NETLINK_HEADER_LEN..)?, NLMSGERR_ATTR_MSG)?;
+    let text = String::from_utf8_lossy(text).trim_end_matches('\0').to_owned();
     (!text.is_empty()).then_some(text)
 }

@@ -1,5 +1,6 @@
 //! Attach and detach against a real kernel, each test on a host of its own.
 
+mod connections;
 mod killed;
 mod leases;
 mod sandbox;

@@ -1,0 +1,130 @@
+//! Connections that the host tracks and those that containers have open.
+
+use std::fs::File;
+use std::net::{Ipv4Addr, UdpSocket};
+use std::time::Duration;
+
+use super::sandbox::{inside, ip, namespace, outside, run, sandbox};
+use crate::net::Port;
+use crate::net::conntrack::{self, Stale};
+
+/// A host whose port 5300/udp is redirected to a socket in a container-like namespace at 10.9.0.2, and the world outside.
+fn published() -> (File, File) {
+    let (world, container) = (outside(), namespace());
+    let path = format!(
+        "/proc/{}/fd/{}",
+        std::process::id(),
+        std::os::fd::AsRawFd::as_raw_fd(&container)
+    );
+    ip(&format!("link add inner type veth peer name eth0 netns {path}"));
+    ip("addr add 10.9.0.1/24 dev inner");
+    ip("link set inner up");
+    inside(&container, || {
+        ip("addr add 10.9.0.2/24 dev eth0");
+        ip("link set eth0 up");
+        ip("route add default via 10.9.0.1");
+    });
+    std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap();
+    nft("add table inet test");
+    nft("add chain inet test pre { type nat hook prerouting priority -100 ; }");
+    // Connections are tracked as long as a rule asks for it.
+    nft("add chain inet test passing { type filter hook forward priority 0 ; }");
+    nft("add rule inet test passing ct state established accept");
+    redirect();
+    (world, container)
+}
+
+fn nft(command: &str) {
+    run("/usr/sbin/nft", command);
+}
+
+fn redirect() {
+    nft("add rule inet test pre udp dport 5300 dnat ip to 10.9.0.2:53");
+}
+
+/// A socket that does not wait for ever.
+fn udp(port: u16) -> UdpSocket {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    socket
+}
+
+#[test]
+fn connections_of_an_unpublished_port_are_forgotten_and_no_others() {
+    sandbox(|_| {
+        let (world, container) = published();
+        let server = inside(&container, || udp(53));
+        let client = inside(&world, || {
+            let client = udp(0);
+            client.connect("192.0.2.1:5300").unwrap();
+            client
+        });
+        // Asks the host, which may answer with an ICMP message, that there is nobody.
+        let other = inside(&world, || udp(0));
+        other.send_to(b"?", "192.0.2.1:5301").unwrap();
+
+        client.send(b"question").unwrap();
+        let mut buffer = [0; 16];
+        let (_, from) = server.recv_from(&mut buffer).unwrap();
+        server.send_to(b"answer", from).unwrap();
+        let length = client.recv(&mut buffer).unwrap();
+        assert_eq!(&buffer[..length], b"answer");
+
+        let entries = conntrack::dump().unwrap();
+        let redirected: Vec<_> = entries.iter().filter(|entry| entry.redirected).collect();
+        let [entry] = redirected[..] else {
+            panic!("{entries:?}")
+        };
+        assert_eq!(
+            entry.original.source,
+            "192.0.2.2".parse::<std::net::IpAddr>().unwrap()
+        );
+        assert_eq!(entry.original.destination_port, 5300);
+        assert_eq!(
+            entry.reply.source,
+            "10.9.0.2".parse::<std::net::IpAddr>().unwrap()
+        );
+        assert_eq!(entry.reply.source_port, 53);
+        assert!(entry.replied);
+
+        // Without this the client would go on talking to the container's address.
+        let port = Port {
+            address: None,
+            host: 5300,
+            container: 53,
+            protocol: "udp".to_owned(),
+        };
+        nft("flush chain inet test pre");
+        client.send(b"still").unwrap();
+        server.recv_from(&mut buffer).unwrap();
+        assert_eq!(conntrack::forget(&[Stale::Published(&port)]).unwrap(), 1);
+        let left = conntrack::dump().unwrap();
+        assert!(
+            left.iter().all(|entry| entry.original.destination_port != 5300),
+            "{left:?}"
+        );
+
+        // And a port that is published while somebody keeps asking.
+        client.send(b"nobody").unwrap();
+        assert!(client.recv(&mut buffer).is_err(), "port unreachable");
+        redirect();
+        assert!(conntrack::forget(&[Stale::Published(&port)]).unwrap() >= 1);
+        client.send(b"again").unwrap();
+        let (length, _) = server.recv_from(&mut buffer).unwrap();
+        assert_eq!(&buffer[..length], b"again");
+
+        assert!(conntrack::forget(&[Stale::Address("10.9.0.2".parse().unwrap())]).unwrap() >= 1);
+        nft("delete table inet test");
+        ip("link del uplink");
+        ip("link del inner");
+    });
+}
+
+#[test]
+fn a_host_without_connections_has_nothing_to_forget() {
+    sandbox(|_| {
+        assert_eq!(conntrack::dump().unwrap(), []);
+        let address = Stale::Address("10.9.0.2".parse().unwrap());
+        assert_eq!(conntrack::forget(&[address]).unwrap(), 0);
+    });
+}
