@@ -15,11 +15,12 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use netlink_packet_core::NLM_F_ACK;
+use netlink_packet_core::{NLA_F_NESTED, NLM_F_ACK};
 use netlink_sys::protocols::NETLINK_NETFILTER;
+use nix::errno::Errno;
 
-use super::Port;
-use super::netlink::{Netlink, Request, absent, attributes, find};
+use super::netlink::{Netlink, Request, absent, attribute, attributes, find};
+use super::{Port, Protocol};
 use crate::error::Result;
 
 const SUBSYSTEM: u16 = libc::NFNL_SUBSYS_CTNETLINK as u16;
@@ -49,6 +50,18 @@ const CTA_PROTOINFO_TCP_STATE: u16 = 1;
 const CTA_COUNTERS_PACKETS: u16 = 1;
 const CTA_COUNTERS_BYTES: u16 = 2;
 const CTA_STATS_GLOBAL_ENTRIES: u16 = 1;
+
+const CTA_FILTER: u16 = 25;
+const CTA_STATUS_MASK: u16 = 26;
+const CTA_FILTER_ORIG_FLAGS: u16 = 1;
+const CTA_FILTER_REPLY_FLAGS: u16 = 2;
+const NESTED: u16 = NLA_F_NESTED;
+
+/// Which fields of a tuple count, in the order of the kernel's ctnetlink_filter (net/netfilter/nf_conntrack_netlink.c).
+const FILTER_IP_SRC: u32 = 1 << 0;
+const FILTER_IP_DST: u32 = 1 << 1;
+const FILTER_PROTO_NUM: u32 = 1 << 3;
+const FILTER_PROTO_DST_PORT: u32 = 1 << 5;
 
 /// IPS_SEEN_REPLY and IPS_DST_NAT of linux/netfilter/nf_conntrack_common.h.
 const SEEN_REPLY: u32 = 1 << 1;
@@ -148,7 +161,7 @@ pub fn dump() -> Result<Vec<Entry>> {
 /// What [`forget`] is to delete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stale<'a> {
-    /// All connections of this address, whichever side it is on and whatever was translated.
+    /// All connections that a container of this address began, or answered.
     Address(IpAddr),
     /// Connections that a published port redirected, and those to it that nobody ever answered: they began before it was
     /// published.
@@ -157,34 +170,109 @@ pub enum Stale<'a> {
 
 impl Stale<'_> {
     fn covers(&self, entry: &Entry) -> bool {
-        let Entry { original, reply, .. } = entry;
         match self {
-            Stale::Address(address) => [original, reply]
-                .iter()
-                .any(|tuple| tuple.source == *address || tuple.destination == *address),
+            Stale::Address(address) => [entry.original.source, entry.reply.source].contains(address),
             Stale::Published(port) => {
-                protocol_number(&port.protocol) == Some(entry.protocol)
-                    && original.destination_port == port.host
-                    && port.address.is_none_or(|address| address == original.destination)
+                protocol_number(port.protocol) == entry.protocol
+                    && entry.original.destination_port == port.host
+                    && port
+                        .address
+                        .is_none_or(|address| address == entry.original.destination)
                     && (entry.redirected || !entry.replied)
+            }
+        }
+    }
+
+    /// The same in the kernel's terms: a connection that any of these messages describes.
+    fn filters(&self) -> Vec<Vec<u8>> {
+        match self {
+            Stale::Address(address) => {
+                let source = attribute(CTA_TUPLE_IP | NESTED, &source(*address));
+                [
+                    (CTA_TUPLE_ORIG, CTA_FILTER_ORIG_FLAGS),
+                    (CTA_TUPLE_REPLY, CTA_FILTER_REPLY_FLAGS),
+                ]
+                .map(|(tuple, flags)| {
+                    let flags = attribute(flags, &FILTER_IP_SRC.to_ne_bytes());
+                    [
+                        header(family(*address)),
+                        attribute(tuple | NESTED, &source),
+                        attribute(CTA_FILTER | NESTED, &flags),
+                    ]
+                    .concat()
+                })
+                .to_vec()
+            }
+            Stale::Published(port) => {
+                let ports = [
+                    attribute(CTA_PROTO_NUM, &[protocol_number(port.protocol)]),
+                    attribute(CTA_PROTO_DST_PORT, &port.host.to_be_bytes()),
+                ]
+                .concat();
+                let ip = port.address.map(destination).unwrap_or_default();
+                let tuple = [
+                    attribute(CTA_TUPLE_IP | NESTED, &ip),
+                    attribute(CTA_TUPLE_PROTO | NESTED, &ports),
+                ]
+                .concat();
+                let address = port.address.map_or(0, |_| FILTER_IP_DST);
+                let flags = address | FILTER_PROTO_NUM | FILTER_PROTO_DST_PORT;
+                let flags = attribute(CTA_FILTER_ORIG_FLAGS, &flags.to_ne_bytes());
+                let families = match port.address {
+                    Some(address) => vec![family(address)],
+                    None => vec![libc::AF_INET as u8, libc::AF_INET6 as u8],
+                };
+                let redirected = (DESTINATION_CHANGED, DESTINATION_CHANGED);
+                let unanswered = (0, SEEN_REPLY);
+                families
+                    .into_iter()
+                    .flat_map(|family| [redirected, unanswered].map(|status| (family, status)))
+                    .map(|(family, (status, mask))| {
+                        [
+                            header(family),
+                            attribute(CTA_TUPLE_ORIG | NESTED, &tuple),
+                            attribute(CTA_FILTER | NESTED, &flags),
+                            attribute(CTA_STATUS, &status.to_be_bytes()),
+                            attribute(CTA_STATUS_MASK, &mask.to_be_bytes()),
+                        ]
+                        .concat()
+                    })
+                    .collect()
             }
         }
     }
 }
 
 /// Deletes the connections that any of `stale` covers from the list of the calling thread's network namespace, so that
-/// their next packets are judged by the firewall anew. Returns how many there were.
+/// their next packets are judged by the firewall anew.
 ///
 /// To be called after the firewall was told: an entry that is deleted before comes back. When the host has no connections
-/// this is one question; otherwise the kernel walks through its whole table, some milliseconds.
+/// this is one question; otherwise the kernel goes through its whole table, for each item and family.
 ///
 /// # Errors
 /// When the kernel refuses.
-pub fn forget(stale: &[Stale<'_>]) -> Result<usize> {
+pub fn forget(stale: &[Stale<'_>]) -> Result<()> {
     let mut netlink = Netlink::open(NETLINK_NETFILTER)?;
     if stale.is_empty() || count(&mut netlink)? == 0 {
-        return Ok(0);
+        return Ok(());
     }
+    let requests: Vec<_> = stale
+        .iter()
+        .flat_map(Stale::filters)
+        .map(|filter| request(IPCTNL_MSG_CT_DELETE, NLM_F_ACK, filter, "delete some of the"))
+        .collect();
+    match netlink.exchange(&requests) {
+        // Linux before 6.6 does not select what it deletes: it takes the tuple for that of one connection, and finds it
+        // incomplete.
+        Err(error) if matches!(error.errno(), Some(Errno::EINVAL | Errno::EOPNOTSUPP)) => {
+            forget_one_by_one(&mut netlink, stale)
+        }
+        result => result.map(drop),
+    }
+}
+
+/// Reads the whole list, which takes milliseconds on a host with a large table, and deletes by tuple and id.
+pub(super) fn forget_one_by_one(netlink: &mut Netlink, stale: &[Stale<'_>]) -> Result<()> {
     let mut deletions = Vec::new();
     netlink.dump(list(), |message| {
         if parse(message).is_some_and(|entry| stale.iter().any(|stale| stale.covers(&entry))) {
@@ -200,16 +288,37 @@ pub fn forget(stale: &[Stale<'_>]) -> Result<usize> {
             _ => {}
         }
     }
-    Ok(deletions.len())
+    Ok(())
 }
 
-/// The number of a protocol that has ports.
-pub(super) fn protocol_number(name: &str) -> Option<u8> {
-    match name {
-        "tcp" => Some(libc::IPPROTO_TCP as u8),
-        "udp" => Some(libc::IPPROTO_UDP as u8),
-        "sctp" => Some(libc::IPPROTO_SCTP as u8),
-        _ => None,
+fn protocol_number(protocol: Protocol) -> u8 {
+    let number = match protocol {
+        Protocol::Tcp => libc::IPPROTO_TCP,
+        Protocol::Udp => libc::IPPROTO_UDP,
+        Protocol::Sctp => libc::IPPROTO_SCTP,
+    };
+    number as u8
+}
+
+fn family(address: IpAddr) -> u8 {
+    let family = match address {
+        IpAddr::V4(_) => libc::AF_INET,
+        IpAddr::V6(_) => libc::AF_INET6,
+    };
+    family as u8
+}
+
+fn source(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(address) => attribute(CTA_IP_V4_SRC, &address.octets()),
+        IpAddr::V6(address) => attribute(CTA_IP_V6_SRC, &address.octets()),
+    }
+}
+
+fn destination(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(address) => attribute(CTA_IP_V4_DST, &address.octets()),
+        IpAddr::V6(address) => attribute(CTA_IP_V6_DST, &address.octets()),
     }
 }
 
@@ -357,38 +466,37 @@ mod tests {
         }
     }
 
-    fn port(address: Option<&str>, host: u16, protocol: &str) -> Port {
+    fn port(address: Option<&str>, host: u16, protocol: Protocol) -> Port {
         Port {
             address: address.map(|address| address.parse().unwrap()),
             host,
             container: 5353,
-            protocol: protocol.to_owned(),
+            protocol,
         }
     }
 
     #[test]
     fn connections_of_a_published_port_are_those_redirected_and_those_that_wait_for_an_answer() {
-        let dns = port(None, 53, "udp");
+        let dns = port(None, 53, Protocol::Udp);
         let stale = Stale::Published(&dns);
         assert!(stale.covers(&entry(true, true)));
         assert!(stale.covers(&entry(false, false)), "sent before it was published");
         assert!(!stale.covers(&entry(false, true)), "somebody else answers there");
         for other in [
-            port(None, 54, "udp"),
-            port(None, 53, "tcp"),
-            port(Some("127.0.0.1"), 53, "udp"),
+            port(None, 54, Protocol::Udp),
+            port(None, 53, Protocol::Tcp),
+            port(Some("127.0.0.1"), 53, Protocol::Udp),
         ] {
             assert!(!Stale::Published(&other).covers(&entry(true, true)), "{other:?}");
         }
-        assert!(Stale::Published(&port(Some("192.0.2.1"), 53, "udp")).covers(&entry(true, true)));
+        assert!(Stale::Published(&port(Some("192.0.2.1"), 53, Protocol::Udp)).covers(&entry(true, true)));
     }
 
     #[test]
-    fn connections_of_an_address_are_found_on_any_side() {
-        for address in ["192.0.2.2", "192.0.2.1", "10.1.0.7"] {
-            assert!(Stale::Address(address.parse().unwrap()).covers(&entry(true, true)));
-        }
-        assert!(!Stale::Address("10.1.0.8".parse().unwrap()).covers(&entry(true, true)));
+    fn connections_of_a_container_are_those_it_began_and_those_it_answered() {
+        let covers = |address: &str| Stale::Address(address.parse().unwrap()).covers(&entry(true, true));
+        assert!(covers("192.0.2.2") && covers("10.1.0.7"));
+        assert!(!covers("10.1.0.8"));
     }
 
     #[test]

@@ -204,6 +204,16 @@ pub(super) fn absent(error: &Error) -> bool {
     matches!(error.errno(), Some(Errno::ENODEV | Errno::ENOENT))
 }
 
+/// One attribute of a request: `struct nlattr` and value, padded to four bytes. `kind` carries NLA_F_NESTED when the value
+/// is attributes.
+pub(super) fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+    const HEADER: usize = 4;
+    let length = (HEADER + value.len()) as u16;
+    let mut bytes = [&length.to_ne_bytes(), &kind.to_ne_bytes(), value].concat();
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+    bytes
+}
+
 /// One attribute of an answer (`struct nlattr`).
 pub(super) struct Received<'a> {
     pub(super) kind: u16,
