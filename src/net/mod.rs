@@ -28,6 +28,8 @@ mod netlink;
 mod nftables;
 mod policy;
 mod prefix;
+#[allow(dead_code, reason = "attach takes no ports yet")]
+mod publish;
 mod subnet;
 mod sysctl;
 mod taken;
@@ -43,8 +45,10 @@ pub use self::definition::{DEFAULT, Definition, Dirs, Driver, names};
 pub use self::endpoint::{Endpoint, Mac};
 pub use self::files::{hostname, hosts, resolv_conf};
 pub use self::namespace::NamespaceId;
+
 pub use self::policy::{Party, Policy, Ports, Protocol, Rate, Rule, Span, Stance};
 pub use self::prefix::Prefix;
+pub use self::publish::{PortRange, Publish};
 pub use self::subnet::{Subnet, Subnet6};
 
 use self::lease::{Leases, Links as _, Liveness};

@@ -1,6 +1,7 @@
-//! Messages with descriptors over AF_UNIX sockets.
+//! Messages with descriptors over AF_UNIX sockets; sockets that only hold a port.
 
 use std::io::{IoSlice, IoSliceMut};
+use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::cmsg_space;
@@ -112,6 +113,69 @@ pub fn accept(listener: BorrowedFd<'_>) -> nix::Result<OwnedFd> {
             result => return result.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }),
         }
     }
+}
+
+/// A socket that is bound to `address` and does nothing else: it neither listens nor shares the port (no SO_REUSEADDR).
+/// `kind` is SOCK_STREAM or SOCK_DGRAM, `protocol` one of IPPROTO_*. An IPv6 socket takes IPv6 only.
+///
+/// # Errors
+/// Those of socket(2) and bind(2).
+pub fn bound(address: SocketAddr, kind: libc::c_int, protocol: libc::c_int) -> nix::Result<OwnedFd> {
+    let family = match address {
+        SocketAddr::V4(_) => libc::AF_INET,
+        SocketAddr::V6(_) => libc::AF_INET6,
+    };
+    // SAFETY: takes and returns numbers.
+    let socket = Errno::result(unsafe { libc::socket(family, kind | libc::SOCK_CLOEXEC, protocol) })?;
+    // SAFETY: the kernel has just given us this descriptor, and nobody else knows it.
+    let socket = unsafe { OwnedFd::from_raw_fd(socket) };
+    if family == libc::AF_INET6 {
+        let only: libc::c_int = 1;
+        // SAFETY: the pointer and the length are those of `only`.
+        let set = unsafe {
+            libc::setsockopt(
+                socket.as_raw_fd(),
+                libc::IPPROTO_IPV6,
+                libc::IPV6_V6ONLY,
+                (&raw const only).cast(),
+                size_of_val(&only) as libc::socklen_t,
+            )
+        };
+        Errno::result(set)?;
+    }
+    let result = match address {
+        SocketAddr::V4(v4) => {
+            // SAFETY: all zeros is a valid sockaddr_in.
+            let mut raw: libc::sockaddr_in = unsafe { std::mem::zeroed() };
+            raw.sin_family = libc::AF_INET as libc::sa_family_t;
+            raw.sin_port = v4.port().to_be();
+            raw.sin_addr.s_addr = u32::from_ne_bytes(v4.ip().octets());
+            // SAFETY: the pointer and the length are those of `raw`.
+            unsafe {
+                libc::bind(
+                    socket.as_raw_fd(),
+                    (&raw const raw).cast(),
+                    size_of_val(&raw) as libc::socklen_t,
+                )
+            }
+        }
+        SocketAddr::V6(v6) => {
+            // SAFETY: all zeros is a valid sockaddr_in6.
+            let mut raw: libc::sockaddr_in6 = unsafe { std::mem::zeroed() };
+            raw.sin6_family = libc::AF_INET6 as libc::sa_family_t;
+            raw.sin6_port = v6.port().to_be();
+            raw.sin6_addr.s6_addr = v6.ip().octets();
+            // SAFETY: the pointer and the length are those of `raw`.
+            unsafe {
+                libc::bind(
+                    socket.as_raw_fd(),
+                    (&raw const raw).cast(),
+                    size_of_val(&raw) as libc::socklen_t,
+                )
+            }
+        }
+    };
+    Errno::result(result).map(|_| socket)
 }
 
 #[cfg(test)]
