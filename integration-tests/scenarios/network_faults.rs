@@ -200,7 +200,7 @@ fn a_definition_that_cannot_be_used_is_refused_by_file_and_field() {
         ),
         (
             with(json!({"subnet": "10.1.0.0/24", "gateway": "10.2.0.1"})),
-            "gateway 10.2.0.1",
+            "ipv4.gateway: 10.2.0.1",
         ),
         (
             with(json!({"subnet": "10.1.0.0/31", "gateway": "10.1.0.1"})),

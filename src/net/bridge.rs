@@ -2,15 +2,15 @@
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::pin::pin;
 
 use futures_util::TryStreamExt as _;
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use nix::errno::Errno;
-use rtnetlink::packet_route::address::AddressAttribute;
+use rtnetlink::packet_route::address::{AddressAttribute, AddressHeaderFlags};
 use rtnetlink::packet_route::link::LinkAttribute;
-use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute};
+use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage};
 use rtnetlink::{Handle, LinkBridge, LinkUnspec, RouteMessageBuilder};
 
 use super::definition::Definition;
@@ -20,7 +20,7 @@ use super::sysctl;
 use super::taken::Taken;
 use crate::error::{Error, Kind, OsContext as _, Result};
 
-/// Brings the network's bridge up, with the gateway's address. Whatever of it exists already stays; that it is up says
+/// Brings the network's bridge up, with the gateway's addresses. Whatever of it exists already stays; that it is up says
 /// that it is complete. Returns its index.
 ///
 /// # Errors
@@ -39,16 +39,31 @@ pub(super) fn bring_up(host: &mut Host, definition: &Definition) -> Result<u32> 
             })?
         }
     };
-    sysctl::disable_ipv6(name)?;
+    match definition.ipv6 {
+        Some(_) => sysctl::static_ipv6(name)?,
+        None => sysctl::disable_ipv6(name)?,
+    }
+    let mut gateways = vec![(
+        IpAddr::V4(definition.ipv4.gateway),
+        definition.ipv4.subnet.prefix_len(),
+    )];
+    gateways.extend(
+        definition
+            .ipv6
+            .map(|ipv6| (IpAddr::V6(ipv6.gateway), ipv6.subnet.prefix_len())),
+    );
     connected(|handle| async move {
-        let subnet = definition.ipv4;
-        handle
-            .address()
-            .add(link.index, IpAddr::V4(subnet.gateway), subnet.subnet.prefix_len())
-            .replace()
-            .execute()
-            .await
-            .map_err(|error| failed("add address to bridge", name, error))?;
+        for (gateway, length) in gateways {
+            let mut request = handle.address().add(link.index, gateway, length).replace();
+            if gateway.is_ipv6() {
+                // The network's definition says that it is ours alone.
+                request.message_mut().header.flags = AddressHeaderFlags::Nodad;
+            }
+            request
+                .execute()
+                .await
+                .map_err(|error| failed("add address to bridge", name, error))?;
+        }
         handle
             .link()
             .set(LinkUnspec::new_with_index(link.index).up().build())
@@ -95,7 +110,7 @@ async fn create(handle: &Handle, definition: &Definition) -> Result<()> {
         .map_err(|error| failed("create bridge", &definition.bridge, error))
 }
 
-/// The IPv4 addresses and routes of this host.
+/// The addresses and routes of this host.
 pub(super) fn taken() -> Result<Vec<Taken>> {
     connected(|handle| async move {
         let names = interface_names(&handle).await?;
@@ -109,46 +124,59 @@ pub(super) fn taken() -> Result<Vec<Taken>> {
             .map_err(|error| failed("list", "addresses", error))?
         {
             let (index, length) = (message.header.index, message.header.prefix_len);
-            for attribute in message.attributes {
-                if let AddressAttribute::Local(IpAddr::V4(address)) = attribute
-                    && let Ok(net) = Ipv4Net::new(address, length)
-                {
-                    let by = format!("address {address}/{length} of interface {}", name(index));
-                    let net = net.trunc().into();
-                    taken.push(Taken { net, by });
-                }
+            // IPv6 has Local only on links with a peer.
+            let address = message
+                .attributes
+                .iter()
+                .fold(None, |found, attribute| match attribute {
+                    AddressAttribute::Local(address) => Some(*address),
+                    AddressAttribute::Address(address) => found.or(Some(*address)),
+                    _ => found,
+                });
+            if let Some(address) = address
+                && let Ok(net) = IpNet::new(address, length)
+            {
+                let by = format!("address {address}/{length} of interface {}", name(index));
+                let net = net.trunc();
+                taken.push(Taken { net, by });
             }
         }
 
-        let query = RouteMessageBuilder::<Ipv4Addr>::new().build();
-        let mut routes = pin!(handle.route().get(query).execute());
-        while let Some(message) = routes
-            .try_next()
-            .await
-            .map_err(|error| failed("list", "routes", error))?
-        {
-            let length = message.header.destination_prefix_length;
-            let (mut destination, mut index) = (None, None);
-            for attribute in message.attributes {
-                match attribute {
-                    RouteAttribute::Destination(RouteAddress::Inet(address)) => destination = Some(address),
-                    RouteAttribute::Oif(oif) => index = Some(oif),
-                    _ => {}
-                }
-            }
-            if let Some(address) = destination
-                && let Ok(net) = Ipv4Net::new(address, length)
+        for query in [
+            RouteMessageBuilder::<Ipv4Addr>::new().build(),
+            RouteMessageBuilder::<Ipv6Addr>::new().build(),
+        ] {
+            let mut routes = pin!(handle.route().get(query).execute());
+            while let Some(message) = routes
+                .try_next()
+                .await
+                .map_err(|error| failed("list", "routes", error))?
             {
-                let by = match index {
-                    Some(index) => format!("the route to {net} through interface {}", name(index)),
-                    None => format!("the route to {net}"),
-                };
-                let net = net.into();
-                taken.push(Taken { net, by });
+                taken.extend(route(&message, name));
             }
         }
         Ok(taken)
     })
+}
+
+fn route<'a>(message: &RouteMessage, name: impl Fn(u32) -> &'a str) -> Option<Taken> {
+    let (mut destination, mut index) = (None, None);
+    for attribute in &message.attributes {
+        match attribute {
+            RouteAttribute::Destination(RouteAddress::Inet(address)) => destination = Some((*address).into()),
+            RouteAttribute::Destination(RouteAddress::Inet6(address)) => {
+                destination = Some((*address).into())
+            }
+            RouteAttribute::Oif(oif) => index = Some(*oif),
+            _ => {}
+        }
+    }
+    let net = IpNet::new(destination?, message.header.destination_prefix_length).ok()?;
+    let by = match index {
+        Some(index) => format!("the route to {net} through interface {}", name(index)),
+        None => format!("the route to {net}"),
+    };
+    Some(Taken { net, by })
 }
 
 async fn interface_names(handle: &Handle) -> Result<HashMap<u32, String>> {

@@ -6,6 +6,7 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::endpoint::{check_network_name, is_interface_name};
@@ -188,11 +189,41 @@ impl Definition {
         }
     }
 
+    /// Its subnets.
+    pub(super) fn pools(&self) -> impl Iterator<Item = IpNet> + use<> {
+        let pools = [
+            Some(self.ipv4.subnet.into()),
+            self.ipv6.map(|ipv6| ipv6.subnet.into()),
+        ];
+        pools.into_iter().flatten()
+    }
+
+    /// Whether its packets pass through the host: to the outside, or by a rule to another network.
+    pub(super) fn needs_forwarding(&self) -> bool {
+        !self.internal || !self.policy.rules.is_empty()
+    }
+
     /// Writes the definition. The caller holds the shared lock.
     pub(super) fn save(&self, dirs: &Dirs) -> Result<()> {
         file::directory(&dirs.lib)?;
         file::replace(&dirs.definition(&self.name), self, Durability::Durable)
     }
+}
+
+/// Whether anybody in `taken` has addresses of the network: the error says who.
+pub(super) fn check_overlap(definition: &Definition, taken: &[Taken]) -> Result<()> {
+    for subnet in definition.pools() {
+        if let Some(conflict) = taken::conflict(subnet, taken) {
+            return Err(Error::new(
+                Kind::Exists,
+                format_args!(
+                    "network {}: subnet {subnet} overlaps with {}",
+                    definition.name, conflict.by
+                ),
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// A subnet for the network `name` that nobody in `taken` has.

@@ -57,7 +57,7 @@ pub(super) fn replace(path: &Path, value: &impl Serialize, durability: Durabilit
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(".new");
     let temporary = Path::new(&temporary);
-    let file = create(temporary, value)?;
+    let file = create(temporary, value, durability)?;
     if durability == Durability::Durable {
         file.sync_all().os("sync", temporary.display())?;
     }
@@ -74,7 +74,7 @@ pub(super) fn replace(path: &Path, value: &impl Serialize, durability: Durabilit
 
 /// Writes `value` as JSON to a new file at this path. What stood there is unlinked first, not overwritten: a killed
 /// predecessor may have linked it into place under another name.
-pub(super) fn create(path: &Path, value: &impl Serialize) -> Result<File> {
+pub(super) fn create(path: &Path, value: &impl Serialize, durability: Durability) -> Result<File> {
     remove(path)?;
     let mut file = OpenOptions::new()
         .write(true)
@@ -82,8 +82,13 @@ pub(super) fn create(path: &Path, value: &impl Serialize) -> Result<File> {
         .mode(0o600)
         .open(path)
         .os("create", path.display())?;
-    let mut json = serde_json::to_vec_pretty(value)
-        .map_err(|error| Error::new(Kind::Os, format_args!("encode {}: {error}", path.display())))?;
+    let json = match durability {
+        // What people read and edit; the rest is written with every container.
+        Durability::Durable => serde_json::to_vec_pretty(value),
+        Durability::UntilReboot => serde_json::to_vec(value),
+    };
+    let mut json =
+        json.map_err(|error| Error::new(Kind::Os, format_args!("encode {}: {error}", path.display())))?;
     json.push(b'\n');
     let written = file.write_all(&json).os("write", path.display());
     if written.is_err() {

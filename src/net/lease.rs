@@ -1,21 +1,24 @@
 //! Leases: which container has which address on a network.
 //!
-//! A lease is one file with two names in `/run/minirun/net/<network>/`: `containers/<id>` and `leases/<address>`. It is
-//! written complete under a temporary name and then linked, so that nobody ever reads half of one; the link fails when
-//! the address or the container has a lease already. All writers hold the network's lock.
+//! A lease is one file with a name for each thing that it gives away, in `/run/minirun/net/<network>/`: `containers/<id>`,
+//! `leases/<IPv4 address>` and, if the network has IPv6, `leases/<IPv6 address>`. It is written complete under a temporary
+//! name and then linked, so that nobody ever reads half of one; a link fails when the address or the container has a
+//! lease already. All writers hold the network's lock.
 
-use std::collections::VecDeque;
+use std::fmt::Display;
 use std::fs;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::endpoint::Mac;
+use super::definition::Definition;
+use super::endpoint::{Endpoint, Mac};
 use super::file::{self, Durability};
+use super::history::{History, Pool};
 use super::namespace::NamespaceId;
-use super::subnet::Subnet;
+use super::prefix::Prefix;
 use super::{Port, is_default};
 use crate::error::{Error, Kind, OsContext, Result};
 use crate::process::Process;
@@ -72,26 +75,13 @@ pub(super) trait Links {
     fn delete(&mut self, interface: &str) -> Result<()>;
 }
 
-/// What the network remembers about addresses without a lease.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct History {
-    boot_id: String,
-    /// Where the rest holds; a network of another subnet starts anew.
-    subnet: Option<Subnet>,
-    generation: u64,
-    /// Every address before this one has been given out at least once.
-    fresh: Option<Ipv4Addr>,
-    /// Oldest first. An address is used again as late as possible: neighbours remember its old Ethernet address.
-    freed: VecDeque<Freed>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Freed {
-    address: Ipv4Addr,
-    /// Goes with its namespace, a little later than the lease.
-    host_interface: String,
+impl Lease {
+    /// What it gives away.
+    pub(super) fn addresses(&self) -> impl Iterator<Item = IpAddr> + use<> {
+        [Some(self.address.into()), self.address6.map(IpAddr::V6)]
+            .into_iter()
+            .flatten()
+    }
 }
 
 /// The leases of one network. Made under its lock.
@@ -105,16 +95,16 @@ impl<'a> Leases<'a> {
         Self { network, dir }
     }
 
-    /// Gives `lease.container` the address that `wanted` names, or any free one; fills in address and generation.
+    /// Gives `lease.container` the addresses that `endpoint` names, or any free ones; fills in addresses and generation.
     ///
     /// # Errors
-    /// Exists when the container has a lease already, the wanted address is taken (by whom, the error says) or no
+    /// Exists when the container has a lease already, a wanted address is taken (by whom, the error says) or no
     /// address is left; nothing changes then.
     pub(super) fn claim(
         &self,
         mut lease: Lease,
-        subnet: &Subnet,
-        wanted: Option<Ipv4Addr>,
+        definition: &Definition,
+        endpoint: &Endpoint,
         links: &mut impl Links,
     ) -> Result<Lease> {
         for directory in [self.by_container(), self.by_address()] {
@@ -132,18 +122,20 @@ impl<'a> Leases<'a> {
             }
             self.evict(&earlier)?;
         }
-        let mut history = self.history(&lease.boot_id, subnet)?;
-        lease.address = match wanted {
-            Some(address) => self.take(address, subnet, &history, links)?,
-            None => self.pick(subnet, &mut history, links)?,
-        };
+        let mut history = self.history(&lease.boot_id, definition);
+        if let Some(pool) = &mut history.ipv4 {
+            lease.address = self.choose(pool, endpoint.ip, links)?;
+        }
+        if let Some(pool) = &mut history.ipv6 {
+            lease.address6 = Some(self.choose(pool, endpoint.ip6, links)?);
+        }
         history.generation += 1;
         lease.generation = history.generation;
         // Before the lease: a generation that was never used harms nobody, one used twice would.
-        file::replace(&self.history_path(), &history, Durability::UntilReboot)?;
+        self.remember(&history)?;
 
         let temporary = self.dir.join("lease.new");
-        file::create(&temporary, &lease)?;
+        file::create(&temporary, &lease, Durability::UntilReboot)?;
         let linked = self.link(&temporary, &lease);
         file::remove(&temporary)?;
         linked.map(|()| lease)
@@ -151,27 +143,40 @@ impl<'a> Leases<'a> {
 
     /// The container's name first: from it `release` finds everything, however early we are killed.
     fn link(&self, file: &Path, lease: &Lease) -> Result<()> {
-        let by_container = self.by_container().join(&lease.container);
-        fs::hard_link(file, &by_container).os("link lease", by_container.display())?;
-        let by_address = self.lease_path(lease.address);
-        let linked = fs::hard_link(file, &by_address).os("link lease", by_address.display());
-        if linked.is_err() {
-            file::remove(&by_container)?;
+        let mut linked: Vec<PathBuf> = Vec::new();
+        let by_address = lease.addresses().map(|address| self.lease_path(address));
+        for path in [self.by_container().join(&lease.container)]
+            .into_iter()
+            .chain(by_address)
+        {
+            if let Err(error) = fs::hard_link(file, &path).os("link lease", path.display()) {
+                for path in linked.iter().rev() {
+                    file::remove(path)?;
+                }
+                return Err(error);
+            }
+            linked.push(path);
         }
-        linked
+        Ok(())
     }
 
     /// Gives back what the container has on this network; `None` when it has nothing.
-    pub(super) fn release(&self, container: &str, subnet: Option<&Subnet>) -> Result<Option<Lease>> {
+    pub(super) fn release(
+        &self,
+        container: &str,
+        definition: Option<&Definition>,
+        links: &mut impl Links,
+    ) -> Result<Option<Lease>> {
         let by_container = self.by_container().join(container);
         let Ok(own) = fs::symlink_metadata(&by_container) else {
             return Ok(None);
         };
         let lease = match self.of(container) {
             Ok(Some(lease)) => lease,
-            // Unreadable: the address is the other name of the same file.
+            // Unreadable: the addresses are the other names of the same file.
             Ok(None) | Err(_) => {
-                for (address, path) in self.addresses()? {
+                for entry in self.by_addresses()? {
+                    let (address, path) = entry?;
                     if is_same(&own, &path) {
                         crate::log::warn(format_args!(
                             "network {}: freed {address} of an unreadable lease",
@@ -184,19 +189,25 @@ impl<'a> Leases<'a> {
                 return Ok(None);
             }
         };
-        // Not when a killed release came this far before, and the address has a new owner.
-        let by_address = self.lease_path(lease.address);
-        if is_same(&own, &by_address) {
-            if let Some(subnet) = subnet {
-                let mut history = self.history(&lease.boot_id, subnet)?;
-                history.freed.retain(|freed| freed.address != lease.address);
-                history.freed.push_back(Freed {
-                    address: lease.address,
-                    host_interface: lease.host_interface.clone(),
-                });
-                file::replace(&self.history_path(), &history, Durability::UntilReboot)?;
+        // Not those of a release that was killed having come this far: they may have new owners.
+        let owns = |address: IpAddr| is_same(&own, &self.lease_path(address));
+        if let Some(definition) = definition {
+            let mut history = self.history(&lease.boot_id, definition);
+            let link = &lease.host_interface;
+            if let Some(pool) = &mut history.ipv4
+                && owns(lease.address.into())
+            {
+                pool.free(lease.address, link, links)?;
             }
-            file::remove(&by_address)?;
+            if let (Some(pool), Some(address)) = (&mut history.ipv6, lease.address6)
+                && owns(address.into())
+            {
+                pool.free(address, link, links)?;
+            }
+            self.remember(&history)?;
+        }
+        for address in lease.addresses().filter(|address| owns(*address)) {
+            file::remove(&self.lease_path(address))?;
         }
         file::remove(&by_container)?;
         Ok(Some(lease))
@@ -208,19 +219,20 @@ impl<'a> Leases<'a> {
     }
 
     /// Who has this address.
-    pub(super) fn holder(&self, address: Ipv4Addr) -> Result<Option<Lease>> {
-        file::read(&self.lease_path(address))
+    pub(super) fn holder(&self, address: impl Into<IpAddr>) -> Result<Option<Lease>> {
+        file::read(&self.lease_path(address.into()))
     }
 
-    /// All leases, one at a time; unreadable ones are errors.
+    /// All leases, one at a time; unreadable ones are errors. Every one has an IPv4 address.
     pub(super) fn all(&self) -> Result<impl Iterator<Item = Result<Lease>> + use<>> {
-        Ok(self
-            .addresses()?
-            .into_iter()
-            .filter_map(|(_, path)| file::read(&path).transpose()))
+        Ok(self.by_addresses()?.filter_map(|entry| match entry {
+            Ok((IpAddr::V4(_), path)) => file::read(&path).transpose(),
+            Ok((IpAddr::V6(_), _)) => None,
+            Err(error) => Some(Err(error)),
+        }))
     }
 
-    /// Whether a container's link stands on this host now.
+    /// Whether a container is on the network now, on this host. Looks no further than the first that is.
     pub(super) fn in_use(&self, links: &mut impl Links) -> Result<bool> {
         for lease in self.all()? {
             // An unreadable lease counts: better a bridge too many than one taken from under a container.
@@ -233,7 +245,7 @@ impl<'a> Leases<'a> {
     }
 
     /// Why nobody else may have this address: the error names the owner.
-    pub(super) fn taken(&self, address: Ipv4Addr, owner: &Lease) -> Error {
+    pub(super) fn taken(&self, address: impl Display, owner: &Lease) -> Error {
         Error::new(
             Kind::Exists,
             format_args!(
@@ -243,133 +255,101 @@ impl<'a> Leases<'a> {
         )
     }
 
-    fn take(
+    /// The address that is wanted, else the one whose turn it is, else one whose owner is gone.
+    fn choose<P: Prefix>(
         &self,
-        address: Ipv4Addr,
-        subnet: &Subnet,
-        history: &History,
+        pool: &mut Pool<P>,
+        wanted: Option<P::Address>,
         links: &mut impl Links,
-    ) -> Result<Ipv4Addr> {
-        subnet
-            .check_address(address)
-            .map_err(|why| Error::invalid(format_args!("network {}", self.network), why))?;
-        if let Some(owner) = self.holder(address)? {
-            match links.liveness(&owner)? {
-                Liveness::Gone => self.evict(&owner)?,
-                Liveness::Live | Liveness::Elsewhere => return Err(self.taken(address, &owner)),
+    ) -> Result<P::Address> {
+        let subnet = pool.subnet;
+        if let Some(address) = wanted {
+            subnet
+                .check_address(address)
+                .map_err(|why| Error::invalid(format_args!("network {}", self.network), why))?;
+            if let Some(owner) = self.holder(address)? {
+                match links.liveness(&owner)? {
+                    Liveness::Gone => self.evict(&owner)?,
+                    Liveness::Live | Liveness::Elsewhere => return Err(self.taken(address, &owner)),
+                }
             }
-        }
-        // Its last owner may be on the way out, yet still answer for the address.
-        if let Some(freed) = history.freed.iter().find(|freed| freed.address == address) {
-            links.delete(&freed.host_interface)?;
-        }
-        Ok(address)
-    }
-
-    /// An address that was never used, else the one that was freed first, else one whose owner is gone.
-    fn pick(&self, subnet: &Subnet, history: &mut History, links: &mut impl Links) -> Result<Ipv4Addr> {
-        let fresh = subnet.addresses(history.fresh).find(|address| {
-            !history.freed.iter().any(|freed| freed.address == *address) && !self.is_leased(*address)
-        });
-        if let Some(address) = fresh {
-            history.fresh = Some(Ipv4Addr::from(u32::from(address) + 1));
+            pool.take(address, links)?;
             return Ok(address);
         }
-        // From here on `fresh` stands behind the range: nothing is found there any more.
-        history.fresh = Some(subnet.subnet.broadcast());
-
-        history.freed.retain(|freed| !self.is_leased(freed.address));
-        // Best the oldest whose link is gone too; else the oldest, whose link then goes now.
-        for index in 0..history.freed.len() {
-            if !links.exists(&history.freed[index].host_interface)?
-                && let Some(freed) = history.freed.remove(index)
-            {
-                return Ok(freed.address);
-            }
-        }
-        if let Some(freed) = history.freed.pop_front() {
-            links.delete(&freed.host_interface)?;
-            return Ok(freed.address);
-        }
-        for lease in self.all()?.flatten() {
-            if subnet.check_address(lease.address).is_ok() && links.liveness(&lease)? == Liveness::Gone {
-                self.evict(&lease)?;
-                return Ok(lease.address);
-            }
-        }
-        // Freed without a trace, by hand.
-        if let Some(address) = subnet.addresses(None).find(|address| !self.is_leased(*address)) {
+        if let Some(address) = pool.pick(|address| self.lease_path(address).exists(), links)? {
             return Ok(address);
         }
         let range = subnet.range.unwrap_or(subnet.subnet);
+        let mut count = 0;
+        for entry in self.by_addresses()? {
+            let (address, path) = entry?;
+            let Some(address) = P::of(address).filter(|address| range.has(*address)) else {
+                continue;
+            };
+            count += 1;
+            if let Ok(Some(owner)) = file::read::<Lease>(&path)
+                && links.liveness(&owner)? == Liveness::Gone
+            {
+                self.evict(&owner)?;
+                return Ok(address);
+            }
+        }
         Err(Error::new(
             Kind::Exists,
             format_args!(
-                "network {}: no address left in {range}: {} containers have one",
-                self.network,
-                self.addresses()?.len()
+                "network {}: no address left in {range}: {count} containers have one",
+                self.network
             ),
         ))
     }
 
+    /// Takes back what a dead container has, but not what has a new owner by now: a release may have been killed half way.
     fn evict(&self, owner: &Lease) -> Result<()> {
         crate::log::debug(format_args!(
-            "network {}: took {} back from container {}, whose network namespace is gone",
+            "network {}: took {} back from container {}, which is gone",
             self.network, owner.address, owner.container
         ));
-        let (by_address, by_container) = (
-            self.lease_path(owner.address),
-            self.by_container().join(&owner.container),
-        );
-        if fs::symlink_metadata(&by_address).is_ok_and(|lease| is_same(&lease, &by_container)) {
-            file::remove(&by_container)?;
+        let by_address = owner.addresses().map(|address| self.lease_path(address));
+        // The container's name last, as in `release`.
+        for path in by_address.chain([self.by_container().join(&owner.container)]) {
+            if file::read(&path).is_ok_and(|lease: Option<Lease>| lease.as_ref() == Some(owner)) {
+                file::remove(&path)?;
+            }
         }
-        file::remove(&by_address)?;
         Ok(())
     }
 
-    fn history(&self, boot_id: &str, subnet: &Subnet) -> Result<History> {
-        let history = file::read::<History>(&self.history_path()).unwrap_or_else(|error| {
-            crate::log::warn(format_args!("{error}; starting a new one"));
-            None
-        });
-        let new = History {
-            boot_id: boot_id.to_owned(),
-            subnet: Some(*subnet),
-            ..History::default()
-        };
-        Ok(match history {
-            Some(old) if old.boot_id == new.boot_id && old.subnet == new.subnet => old,
-            // Generations go on: whoever saw an old one must not take it for a new one.
-            Some(old) => History {
-                generation: old.generation,
-                ..new
-            },
-            None => new,
-        })
+    fn history(&self, boot_id: &str, definition: &Definition) -> History {
+        file::read::<History>(&self.history_path())
+            .unwrap_or_else(|error| {
+                crate::log::warn(format_args!("{error}; starting a new one"));
+                None
+            })
+            .unwrap_or_default()
+            .renewed(boot_id, definition)
     }
 
-    fn is_leased(&self, address: Ipv4Addr) -> bool {
-        self.lease_path(address).exists()
+    fn remember(&self, history: &History) -> Result<()> {
+        file::replace(&self.history_path(), history, Durability::UntilReboot)
     }
 
-    fn addresses(&self) -> Result<Vec<(Ipv4Addr, PathBuf)>> {
+    fn by_addresses(&self) -> Result<impl Iterator<Item = Result<(IpAddr, PathBuf)>> + use<>> {
         let dir = self.by_address();
         let entries = match fs::read_dir(&dir) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-            result => result.os("read directory", dir.display())?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            result => Some(result.os("read directory", dir.display())?),
         };
-        let mut found = Vec::new();
-        for entry in entries {
-            let entry = entry.os("read directory", dir.display())?;
-            if let Some(address) = entry.file_name().to_str().and_then(|name| name.parse().ok()) {
-                found.push((address, entry.path()));
-            }
-        }
-        Ok(found)
+        Ok(entries.into_iter().flatten().filter_map(move |entry| {
+            let entry = match entry.os("read directory", dir.display()) {
+                Ok(entry) => entry,
+                Err(error) => return Some(Err(error)),
+            };
+            let address = entry.file_name().to_str()?.parse().ok()?;
+            Some(Ok((address, entry.path())))
+        }))
     }
 
-    fn lease_path(&self, address: Ipv4Addr) -> PathBuf {
+    fn lease_path(&self, address: IpAddr) -> PathBuf {
         self.by_address().join(address.to_string())
     }
 

@@ -1,11 +1,11 @@
 //! Links of one container: a veth pair into the bridge, encoded by hand-picked messages in two sends.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, Parseable as _};
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, Parseable as _};
 use netlink_packet_route::AddressFamily;
-use netlink_packet_route::address::{AddressAttribute, AddressMessage};
+use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
 use netlink_packet_route::link::{
     InfoData, InfoKind, InfoVeth, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage,
 };
@@ -14,11 +14,14 @@ use netlink_packet_route::route::{
 };
 use netlink_sys::protocols::NETLINK_ROUTE;
 
+use super::definition::Definition;
 use super::lease::{Lease, Links, Liveness};
 use super::namespace::{self, NamespaceId};
 use super::netlink::{Netlink, Request, absent};
+use super::prefix::Prefix;
+use super::routes::Defaults;
 use super::subnet::Subnet;
-use super::sysctl;
+use super::{Attached, sysctl};
 use crate::error::{Error, Kind, Result};
 
 /// The device group that marks our bridges (`ip link show group 28018`; "mr" in ASCII). Unlike an alias it is there from
@@ -68,24 +71,23 @@ impl Host {
     }
 
     /// Makes the veth pair: the host's end in the bridge and up, the other in the container's namespace. Then brings up
-    /// loopback and the container's end with its address, and with the default route when `gateway` asks for it.
+    /// loopback and the container's end with its addresses, and with those default routes that are to lead there.
     ///
     /// # Errors
     /// The first message that the kernel refused. The pair may exist then; [`Links::delete`] removes it.
     pub(super) fn connect(
         &mut self,
         lease: &Lease,
-        subnet: &Subnet,
-        mtu: Option<u32>,
+        definition: &Definition,
         bridge: u32,
-        default_route: bool,
+        defaults: Defaults,
         netns: BorrowedFd<'_>,
     ) -> Result<()> {
         let name = &lease.host_interface;
         let create = Request::change(
             libc::RTM_NEWLINK,
             NLM_F_CREATE | NLM_F_EXCL,
-            &pair(lease, mtu, bridge, netns),
+            &pair(lease, definition.mtu, bridge, netns),
             "create veth",
             format!("{name} to {} in the container", lease.interface),
         );
@@ -105,31 +107,52 @@ impl Host {
         sysctl::disable_ipv6(name)?;
 
         let mut inside = namespace::visit(netns, &self.netns, || {
-            sysctl::disable_ipv6(&lease.interface)?;
+            match lease.address6 {
+                Some(_) => sysctl::static_ipv6(&lease.interface)?,
+                None => sysctl::disable_ipv6(&lease.interface)?,
+            }
             Netlink::open(NETLINK_ROUTE)
         })?;
         let name = &lease.interface;
         let mut batch = vec![
             Request::change(libc::RTM_SETLINK, 0, &up(LOOPBACK), "bring up", "lo"),
             Request::change(libc::RTM_SETLINK, 0, &up(peer), "bring up", name),
-            Request::change(
-                libc::RTM_NEWADDR,
-                NLM_F_CREATE | NLM_F_EXCL,
-                &address(peer, lease.address, subnet),
-                "add address to",
-                name,
-            ),
+            add_address(peer, lease.address, &definition.ipv4, name),
         ];
-        if default_route {
-            batch.push(Request::change(
-                libc::RTM_NEWROUTE,
-                NLM_F_CREATE | NLM_F_EXCL,
-                &default_via(subnet.gateway, peer),
-                "add default route through",
-                name,
-            ));
+        if defaults.ipv4 {
+            batch.push(default_route(definition.ipv4.gateway, peer, name));
+        }
+        if let (Some(address), Some(subnet)) = (lease.address6, &definition.ipv6) {
+            batch.push(add_address(peer, address, subnet, name));
+            if defaults.ipv6 {
+                batch.push(default_route(subnet.gateway, peer, name));
+            }
         }
         inside.exchange(&batch).map(drop)
+    }
+
+    /// Lets the default routes of a container lead where they belong among the networks that it is on, after it left
+    /// one. `netns` is its namespace.
+    pub(super) fn restore_defaults(&mut self, attached: &[Attached], netns: BorrowedFd<'_>) -> Result<()> {
+        let mut inside = namespace::visit(netns, &self.netns, || Netlink::open(NETLINK_ROUTE))?;
+        let mut batch = Vec::new();
+        for (on, defaults) in attached.iter().zip(Defaults::of(attached)) {
+            let gateways = [
+                defaults.ipv4.then_some(IpAddr::V4(on.gateway)),
+                on.gateway6.filter(|_| defaults.ipv6).map(IpAddr::V6),
+            ];
+            for gateway in gateways.into_iter().flatten() {
+                let name = &on.interface;
+                let answers = inside.exchange(&[get(name)])?;
+                if let Some(link) = answers.first().map(|answer| parse(name, answer)).transpose()? {
+                    batch.push(default_route(gateway, link.index, name));
+                }
+            }
+        }
+        match batch.is_empty() {
+            true => Ok(()),
+            false => inside.exchange(&batch).map(drop),
+        }
     }
 }
 
@@ -240,29 +263,43 @@ fn up(index: u32) -> LinkMessage {
     message
 }
 
-fn address(index: u32, address: Ipv4Addr, subnet: &Subnet) -> AddressMessage {
+fn add_address<P: Prefix>(index: u32, address: P::Address, subnet: &Subnet<P>, interface: &str) -> Request {
+    let address: IpAddr = address.into();
     let mut message = AddressMessage::default();
-    message.header.family = AddressFamily::Inet;
-    message.header.prefix_len = subnet.subnet.prefix_len();
+    message.header.prefix_len = subnet.subnet.length();
     message.header.index = index;
     message.attributes = vec![
-        AddressAttribute::Local(IpAddr::V4(address)),
-        AddressAttribute::Address(IpAddr::V4(address)),
-        AddressAttribute::Broadcast(subnet.subnet.broadcast()),
+        AddressAttribute::Local(address),
+        AddressAttribute::Address(address),
     ];
-    message
+    match (address, P::address(subnet.subnet.last()).into()) {
+        (IpAddr::V4(_), IpAddr::V4(broadcast)) => {
+            message.header.family = AddressFamily::Inet;
+            message.attributes.push(AddressAttribute::Broadcast(broadcast));
+        }
+        // The lease says that nobody else has it: no second of silence to find out (duplicate address detection).
+        _ => {
+            message.header.family = AddressFamily::Inet6;
+            message.header.flags = AddressHeaderFlags::Nodad;
+        }
+    }
+    let flags = NLM_F_CREATE | NLM_F_EXCL;
+    Request::change(libc::RTM_NEWADDR, flags, &message, "add address to", interface)
 }
 
-fn default_via(gateway: Ipv4Addr, index: u32) -> RouteMessage {
+/// Takes the place of the default route that there is.
+fn default_route(gateway: impl Into<IpAddr>, index: u32, interface: &str) -> Request {
+    let (family, gateway) = match gateway.into() {
+        IpAddr::V4(gateway) => (AddressFamily::Inet, RouteAddress::Inet(gateway)),
+        IpAddr::V6(gateway) => (AddressFamily::Inet6, RouteAddress::Inet6(gateway)),
+    };
     let mut message = RouteMessage::default();
-    message.header.address_family = AddressFamily::Inet;
+    message.header.address_family = family;
     message.header.table = RouteHeader::RT_TABLE_MAIN;
     message.header.protocol = RouteProtocol::Boot;
     message.header.scope = RouteScope::Universe;
     message.header.kind = RouteType::Unicast;
-    message.attributes = vec![
-        RouteAttribute::Gateway(RouteAddress::Inet(gateway)),
-        RouteAttribute::Oif(index),
-    ];
-    message
+    message.attributes = vec![RouteAttribute::Gateway(gateway), RouteAttribute::Oif(index)];
+    let (flags, stage) = (NLM_F_CREATE | NLM_F_REPLACE, "set default route through");
+    Request::change(libc::RTM_NEWROUTE, flags, &message, stage, interface)
 }

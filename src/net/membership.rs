@@ -6,15 +6,14 @@
 
 use std::net::Ipv4Addr;
 
-use ipnet::IpNet;
-
 use super::definition::{self, DEFAULT, Definition, Dirs};
 use super::endpoint::{self, Endpoint, Mac};
 use super::file::Lock;
 use super::lease::{Lease, Leases, Links as _};
 use super::link::Host;
 use super::namespace::NamespaceId;
-use super::taken::{self, Taken};
+use super::routes::Defaults;
+use super::taken::Taken;
 use super::{Attached, Request, bridge, file, firewall, sysctl};
 use crate::error::{Error, Kind, Result};
 
@@ -23,7 +22,10 @@ pub(super) struct Joining<'a> {
     pub(super) dirs: &'a Dirs,
     pub(super) request: &'a Request<'a>,
     pub(super) endpoint: &'a Endpoint,
-    pub(super) index: usize,
+    /// Its name in the container.
+    pub(super) interface: String,
+    /// Which default routes lead there.
+    pub(super) defaults: Defaults,
 }
 
 impl Joining<'_> {
@@ -50,7 +52,7 @@ impl Joining<'_> {
         let leases = Leases::new(name, dir);
         let close =
             |host: &mut Host| close_if_unused(dirs, host, &definition, &leases, state.has_shared_lock());
-        let lease = match leases.claim(self.lease(host)?, &definition.ipv4, self.endpoint.ip, host) {
+        let lease = match leases.claim(self.lease(host)?, &definition, self.endpoint, host) {
             Ok(lease) => lease,
             Err(error) => {
                 report(close(host));
@@ -61,24 +63,11 @@ impl Joining<'_> {
             State::Standing(bridge) => Ok(*bridge),
             State::Down(shared) => set_up(dirs, host, &definition, shared),
         }
-        .and_then(|bridge| {
-            let first = self.index == 0;
-            host.connect(
-                &lease,
-                &definition.ipv4,
-                definition.mtu,
-                bridge,
-                first,
-                self.request.netns,
-            )
-        });
+        .and_then(|bridge| host.connect(&lease, &definition, bridge, self.defaults, self.request.netns));
         if let Err(error) = connected {
             report(host.delete(&lease.host_interface));
-            report(
-                leases
-                    .release(self.request.container, Some(&definition.ipv4))
-                    .map(drop),
-            );
+            let released = leases.release(self.request.container, Some(&definition), host);
+            report(released.map(drop));
             report(close(host));
             return Err(error.during(format_args!("network {name}")));
         }
@@ -101,7 +90,7 @@ impl Joining<'_> {
             address: Ipv4Addr::UNSPECIFIED,
             address6: None,
             mac: self.endpoint.mac.map_or_else(Mac::random, Ok)?,
-            interface: format!("eth{}", self.index),
+            interface: self.interface.clone(),
             host_interface: endpoint::random_interface()?,
             netns: NamespaceId::of(self.request.netns)?,
             host_netns: host.netns_id,
@@ -172,19 +161,17 @@ fn settle(dirs: &Dirs, host: &mut Host, name: &str, known: Option<Definition>) -
         None if name == DEFAULT => Definition::default_network(&taken)?,
         None => return Err(definition::unknown(dirs, name)),
         Some(definition) => {
-            let Some(conflict) = taken::conflict(definition.ipv4.subnet, &taken) else {
+            let Err(overlap) = definition::check_overlap(&definition, &taken) else {
                 return Ok(definition);
             };
-            let overlap = format!(
-                "network {name}: subnet {} overlaps with {}",
-                definition.ipv4.subnet, conflict.by
-            );
             if !definition.auto {
-                return Err(Error::new(Kind::Exists, overlap));
+                return Err(overlap);
             }
             crate::log::warn(format_args!("{overlap}; choosing another one"));
             let ipv4 = definition::free_subnet(name, &taken)?;
-            Definition { ipv4, ..definition }
+            let definition = Definition { ipv4, ..definition };
+            definition::check_overlap(&definition, &taken)?;
+            definition
         }
     };
     definition.save(dirs)?;
@@ -196,11 +183,7 @@ pub(super) fn taken_by_others(dirs: &Dirs, name: &str) -> Result<Vec<Taken>> {
     let mut taken = bridge::taken()?;
     for other in definition::names(dirs)?.iter().filter(|other| *other != name) {
         if let Some(other) = Definition::load(dirs, other)? {
-            let nets = [
-                Some(other.ipv4.subnet.into()),
-                other.ipv6.map(|ipv6| ipv6.subnet.into()),
-            ];
-            taken.extend(nets.into_iter().flatten().map(|net: IpNet| Taken {
+            taken.extend(other.pools().map(|net| Taken {
                 net,
                 by: format!("network {}, which has {net}", other.name),
             }));
@@ -213,7 +196,12 @@ pub(super) fn taken_by_others(dirs: &Dirs, name: &str) -> Result<Vec<Taken>> {
 fn set_up(dirs: &Dirs, host: &mut Host, definition: &Definition, shared: &Lock) -> Result<u32> {
     let bridge = bridge::bring_up(host, definition)?;
     firewall::open(definition, shared)?;
-    sysctl::forward_ipv4(dirs, &definition.name)?;
+    if definition.needs_forwarding() {
+        sysctl::forward_ipv4(dirs, &definition.name)?;
+        if definition.ipv6.is_some() {
+            sysctl::forward_ipv6(dirs, &definition.name)?;
+        }
+    }
     Ok(bridge)
 }
 
@@ -226,12 +214,8 @@ pub(super) fn leave(dirs: &Dirs, host: &mut Host, container: &str, name: &str) -
     let _lock = file::lock(&dir.join("lock"))?;
     let leases = Leases::new(name, dir);
     let definition = Definition::load(dirs, name);
-    let subnet = definition
-        .as_ref()
-        .ok()
-        .and_then(Option::as_ref)
-        .map(|definition| definition.ipv4);
-    let released = leases.release(container, subnet.as_ref())?;
+    let known = definition.as_ref().ok().and_then(Option::as_ref);
+    let released = leases.release(container, known, host)?;
     match definition? {
         Some(definition) => close_if_unused(dirs, host, &definition, &leases, false),
         None if released.is_none() => Ok(()),

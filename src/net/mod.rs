@@ -3,8 +3,8 @@
 //! This room takes a network namespace and gives back a record; it knows nothing of OCI. Its state is files:
 //!
 //! - `/var/lib/minirun/net/<name>.json`: a network's [`Definition`]; the one of `default` is written on first use;
-//! - `/run/minirun/net/<name>/`: lock, leases (`leases/<address>` and `containers/<id>` are names of the same file) and
-//!   the history of freed addresses;
+//! - `/run/minirun/net/<name>/`: lock, leases (`leases/<address>`, for each address, and `containers/<id>` are names of
+//!   the same file) and the history of freed addresses;
 //! - `/run/minirun/net/.lock`: for what networks share: subnets, the firewall table, the host's switches.
 //!
 //! A network's lock is always taken before the shared one. A network is *in use* while a container's link stands on this
@@ -20,6 +20,7 @@ mod endpoint;
 mod file;
 mod files;
 mod firewall;
+mod history;
 mod lease;
 mod link;
 mod membership;
@@ -30,6 +31,7 @@ mod policy;
 mod prefix;
 #[allow(dead_code, reason = "attach takes no ports yet")]
 mod publish;
+mod routes;
 mod subnet;
 mod sysctl;
 mod taken;
@@ -54,6 +56,7 @@ pub use self::subnet::{Subnet, Subnet6};
 use self::lease::{Leases, Links as _, Liveness};
 use self::link::Host;
 use self::membership::{Joining, leave, report, taken_by_others, undo};
+use self::routes::{Candidate, Defaults};
 use crate::error::{Error, Kind, Result};
 use crate::process::Process;
 
@@ -157,38 +160,69 @@ pub struct Dns {
 }
 
 /// Says before any side effect whether [`attach`] would refuse these endpoints: networks that do not exist (with a
-/// suggestion), named twice, addresses that are outside, reserved or taken (by whom).
+/// suggestion), named twice, addresses that are outside, reserved or taken (by whom), names of interfaces that are taken.
 ///
 /// # Errors
 /// NotFound, InvalidConfig or Exists, for the first endpoint that is wrong.
 pub fn check(dirs: &Dirs, endpoints: &[Endpoint]) -> Result<()> {
+    examine(dirs, &[], endpoints).map(drop)
+}
+
+/// What [`check`] says of endpoints in addition to those that a container is on already, and what decides which of all
+/// these networks has the default routes.
+fn examine(dirs: &Dirs, attached: &[Attached], endpoints: &[Endpoint]) -> Result<Vec<Candidate>> {
+    let mut candidates: Vec<Candidate> = attached.iter().map(Candidate::from).collect();
     for (index, endpoint) in endpoints.iter().enumerate() {
         let name = &endpoint.network;
-        if endpoints
+        let earlier = endpoints.iter().take(index).map(|earlier| &earlier.network);
+        if attached
             .iter()
-            .take(index)
-            .any(|earlier| earlier.network == *name)
+            .map(|on| &on.network)
+            .chain(earlier)
+            .any(|other| other == name)
         {
             return Err(Error::invalid(format_args!("network {name}"), "asked for twice"));
         }
         let definition = match Definition::load(dirs, name)? {
-            Some(definition) => definition,
+            Some(definition) => Some(definition),
             None if name != DEFAULT => return Err(definition::unknown(dirs, name)),
             // It will be chosen on first use; only somebody who wants an address needs to know it now.
-            None if endpoint.ip.is_none() => continue,
-            None => Definition::default_network(&taken_by_others(dirs, name)?)?,
+            None if endpoint.ip.is_none() && endpoint.ip6.is_none() => None,
+            None => Some(Definition::default_network(&taken_by_others(dirs, name)?)?),
         };
-        if let Some(address) = endpoint.ip {
-            definition
-                .ipv4
-                .check_address(address)
-                .map_err(|why| Error::invalid(format_args!("network {name}"), why))?;
-            let leases = Leases::new(name, dirs.network(name));
-            if let Some(owner) = leases.holder(address)?
-                && Host::open()?.liveness(&owner)? != Liveness::Gone
-            {
-                return Err(leases.taken(address, &owner));
-            }
+        if let Some(definition) = &definition {
+            check_addresses(dirs, endpoint, definition)?;
+        }
+        candidates.push(Candidate {
+            priority: endpoint.priority,
+            internal: definition.as_ref().is_some_and(|definition| definition.internal),
+            has_ipv6: definition.is_some_and(|definition| definition.ipv6.is_some()),
+        });
+    }
+    routes::interface_names(attached, endpoints)?;
+    Ok(candidates)
+}
+
+fn check_addresses(dirs: &Dirs, endpoint: &Endpoint, definition: &Definition) -> Result<()> {
+    let name = &endpoint.network;
+    let wrong = |why| Error::invalid(format_args!("network {name}"), why);
+    if let Some(address) = endpoint.ip {
+        definition.ipv4.check_address(address).map_err(wrong)?;
+    }
+    if let Some(address) = endpoint.ip6 {
+        let Some(ipv6) = &definition.ipv6 else {
+            return Err(wrong(format!("ip6={address}: the network has no IPv6"))
+                .hint("only a network that was created with IPv6 has it"));
+        };
+        ipv6.check_address(address).map_err(wrong)?;
+    }
+    let leases = Leases::new(name, dirs.network(name));
+    let addresses = [endpoint.ip.map(IpAddr::V4), endpoint.ip6.map(IpAddr::V6)];
+    for address in addresses.into_iter().flatten() {
+        if let Some(owner) = leases.holder(address)?
+            && Host::open()?.liveness(&owner)? != Liveness::Gone
+        {
+            return Err(leases.taken(address, &owner));
         }
     }
     Ok(())
@@ -206,7 +240,11 @@ pub fn attach(dirs: &Dirs, request: &Request<'_>) -> Result<Attachment> {
         container, endpoints, ..
     } = *request;
     check_container_id(container)?;
-    check(dirs, endpoints)?;
+    let candidates = examine(dirs, request.attached, endpoints)?;
+    let defaults = Defaults::choose(&candidates)
+        .into_iter()
+        .skip(request.attached.len());
+    let interfaces = routes::interface_names(request.attached, endpoints)?;
     let mut host = Host::open()?;
     if NamespaceId::of(request.netns)? == host.netns_id {
         return Err(Error::new(
@@ -215,12 +253,13 @@ pub fn attach(dirs: &Dirs, request: &Request<'_>) -> Result<Attachment> {
         ));
     }
     let mut attachment = Attachment::default();
-    for (index, endpoint) in endpoints.iter().enumerate() {
+    for ((endpoint, interface), defaults) in endpoints.iter().zip(interfaces).zip(defaults) {
         let attached = Joining {
             dirs,
             request,
             endpoint,
-            index,
+            interface,
+            defaults,
         }
         .join(&mut host);
         match attached {
@@ -265,6 +304,25 @@ pub fn detach(dirs: &Dirs, container: &str, networks: &[String]) -> Result<()> {
             Err(Error::new(Kind::Os, texts.join("; ")))
         }
     }
+}
+
+/// Takes a running container off one of its networks: `attached`, as [`attach`] told. Its link goes at once, not with its
+/// namespace, and its default routes move to where they belong among those that are `left`.
+///
+/// # Errors
+/// What could not be given back, or the kernel's refusal of the routes. Call again.
+pub fn disconnect(
+    dirs: &Dirs,
+    container: &str,
+    attached: &Attached,
+    netns: BorrowedFd<'_>,
+    left: &[Attached],
+) -> Result<()> {
+    check_container_id(container)?;
+    let mut host = Host::open()?;
+    let (network, interface) = (attached.network.as_str(), attached.host_interface.as_str());
+    undo(dirs, &mut host, container, network, interface)?;
+    host.restore_defaults(left, netns)
 }
 
 /// Ids become names of files here; their full rule is the container room's.

@@ -40,10 +40,9 @@ pub trait Prefix:
     fn number(address: Self::Address) -> u128;
     /// The address of a number; what lies above [`Prefix::BITS`] is cut off.
     fn address(number: u128) -> Self::Address;
-    /// Whether a link can have this block: a word for what it is reserved for otherwise.
-    ///
-    /// # Errors
-    /// In a word, what the addresses are for.
+    /// The address if it is of this family.
+    fn of(address: IpAddr) -> Option<Self::Address>;
+    /// What the block's addresses are for when no bridge can have them, in a word.
     fn reserved(self) -> Option<&'static str>;
 
     /// The number of the first address.
@@ -105,6 +104,13 @@ impl Prefix for Ipv4Net {
         Ipv4Addr::from(number as u32)
     }
 
+    fn of(address: IpAddr) -> Option<Ipv4Addr> {
+        match address {
+            IpAddr::V4(address) => Some(address),
+            IpAddr::V6(_) => None,
+        }
+    }
+
     fn reserved(self) -> Option<&'static str> {
         let [first, second, ..] = self.network().octets();
         match (first, second) {
@@ -143,6 +149,13 @@ impl Prefix for Ipv6Net {
 
     fn address(number: u128) -> Ipv6Addr {
         Ipv6Addr::from(number)
+    }
+
+    fn of(address: IpAddr) -> Option<Ipv6Addr> {
+        match address {
+            IpAddr::V4(_) => None,
+            IpAddr::V6(address) => Some(address),
+        }
     }
 
     fn reserved(self) -> Option<&'static str> {

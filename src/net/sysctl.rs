@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -10,9 +10,10 @@ use super::definition::Dirs;
 use super::file::{self, Durability};
 use crate::error::{OsContext, Result};
 
-const IP_FORWARD: &str = "/proc/sys/net/ipv4/ip_forward";
+const ROOT: &str = "/proc/sys";
+const INTERFACES: &str = "/proc/sys/net/ipv6/conf";
 
-/// What we changed on the host, for whoever wants it back: `/run/minirun/net/.host.json`.
+/// What we changed on the host, for whoever wants it back: a list of these in `/run/minirun/net/.host.json`.
 #[derive(Debug, Serialize, Deserialize)]
 struct Changed {
     sysctl: String,
@@ -23,20 +24,71 @@ struct Changed {
 /// Switches on that the host forwards IPv4. Others may come to rely on it, so it is recorded, said, and never switched
 /// off again. The caller holds the shared lock.
 pub(super) fn forward_ipv4(dirs: &Dirs, network: &str) -> Result<()> {
-    let before = fs::read_to_string(IP_FORWARD).os("read", IP_FORWARD)?;
+    set(dirs, network, "net/ipv4/ip_forward", "1")
+}
+
+/// Switches on that the host forwards IPv6, as [`forward_ipv4`] does.
+///
+/// A host that forwards takes no routes from router advertisements any more and drops those that it has, unless an
+/// interface says `accept_ra=2` (ip-sysctl of the kernel's documentation): interfaces that listened before go on doing
+/// so.
+pub(super) fn forward_ipv6(dirs: &Dirs, network: &str) -> Result<()> {
+    const FORWARDING: &str = "net/ipv6/conf/all/forwarding";
+    let path = Path::new(ROOT).join(FORWARDING);
+    let before = fs::read_to_string(&path).os("read", path.display())?;
     if before.trim() != "0" {
         return Ok(());
     }
+    for interface in fs::read_dir(INTERFACES).os("read directory", INTERFACES)? {
+        let interface = interface.os("read directory", INTERFACES)?.file_name();
+        let Some(name) = interface
+            .to_str()
+            .filter(|name| !["all", "default", "lo"].contains(name))
+        else {
+            continue;
+        };
+        // One that vanishes meanwhile needs nothing.
+        let is = |switch: &str, value: &str| {
+            fs::read_to_string(Path::new(INTERFACES).join(name).join(switch))
+                .is_ok_and(|found| found.trim() == value)
+        };
+        if is("accept_ra", "1") && is("disable_ipv6", "0") && is("forwarding", "0") {
+            set(dirs, network, &format!("net/ipv6/conf/{name}/accept_ra"), "2")?;
+        }
+    }
+    set(dirs, network, FORWARDING, "1")
+}
+
+/// Sets a switch that is not set yet, written down before and said after. `switch` is its path below /proc/sys.
+fn set(dirs: &Dirs, network: &str, switch: &str, value: &str) -> Result<()> {
+    let path = Path::new(ROOT).join(switch);
+    let before = fs::read_to_string(&path).os("read", path.display())?;
+    let before = before.trim();
+    if before == value {
+        return Ok(());
+    }
     let record = dirs.run.join(".host.json");
-    let changed = Changed {
-        sysctl: "net.ipv4.ip_forward".to_owned(),
-        before: "0".to_owned(),
-        now: "1".to_owned(),
-    };
-    file::replace(&record, &[changed], Durability::UntilReboot)?;
-    fs::write(IP_FORWARD, "1").os("write", IP_FORWARD)?;
+    let mut changes: Vec<Changed> = file::read(&record).ok().flatten().unwrap_or_default();
+    // As people write it to sysctl(8): a dot in an interface's name is a slash there.
+    let sysctl: String = switch
+        .chars()
+        .map(|letter| match letter {
+            '/' => '.',
+            '.' => '/',
+            letter => letter,
+        })
+        .collect();
+    if !changes.iter().any(|change| change.sysctl == sysctl) {
+        changes.push(Changed {
+            sysctl: sysctl.clone(),
+            before: before.to_owned(),
+            now: value.to_owned(),
+        });
+        file::replace(&record, &changes, Durability::UntilReboot)?;
+    }
+    fs::write(&path, value).os("write", path.display())?;
     crate::log::warn(format_args!(
-        "network {network} needs net.ipv4.ip_forward: switched it on (was 0); it stays on, see {}",
+        "network {network} needs {sysctl}={value}: set it (was {before}); it stays so, see {}",
         record.display()
     ));
     Ok(())
@@ -45,8 +97,31 @@ pub(super) fn forward_ipv4(dirs: &Dirs, network: &str) -> Result<()> {
 /// Keeps an interface from having IPv6 addresses nobody asked for, whatever routers on the link announce. To be called
 /// before the interface is up. Does nothing on a kernel without IPv6.
 pub(super) fn disable_ipv6(interface: &str) -> Result<()> {
-    let directory = Path::new("/proc/sys/net/ipv6/conf").join(interface);
-    for (name, value) in [("accept_ra", "0"), ("disable_ipv6", "1")] {
+    write_all(interface, &[("accept_ra", "0"), ("disable_ipv6", "1")])
+}
+
+/// Lets an interface have the IPv6 addresses that it is given and no others, but for the link-local one, which is there
+/// at once: nobody else's is made of the same Ethernet address. To be called before the interface is up.
+///
+/// # Errors
+/// Also when the kernel has no IPv6.
+pub(super) fn static_ipv6(interface: &str) -> Result<()> {
+    let directory = Path::new(INTERFACES);
+    directory.metadata().os("look for IPv6 in", directory.display())?;
+    write_all(
+        interface,
+        &[
+            ("accept_ra", "0"),
+            ("autoconf", "0"),
+            ("accept_dad", "0"),
+            ("disable_ipv6", "0"),
+        ],
+    )
+}
+
+fn write_all(interface: &str, switches: &[(&str, &str)]) -> Result<()> {
+    let directory: PathBuf = Path::new(INTERFACES).join(interface);
+    for (name, value) in switches {
         let path = directory.join(name);
         match fs::write(&path, value) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),

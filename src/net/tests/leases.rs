@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::error::{Kind, Result};
 use crate::net::lease::{Lease, Leases, Links, Liveness};
-use crate::net::{Mac, NamespaceId, Subnet};
+use crate::net::{Definition, Endpoint, Mac, NamespaceId, Subnet};
 
 const BOOT: &str = "this-boot";
 
@@ -41,7 +41,7 @@ impl Links for FakeLinks {
 
 struct Network {
     dir: PathBuf,
-    subnet: Subnet,
+    definition: Definition,
     links: FakeLinks,
 }
 
@@ -52,7 +52,7 @@ impl Network {
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         Self {
             dir: std::env::temp_dir().join(format!("minirun-leases-{}-{count}", std::process::id())),
-            subnet: Subnet::new("10.0.0.0/29".parse().unwrap()),
+            definition: Definition::new("test", "mrtest", Subnet::new("10.0.0.0/29".parse().unwrap())),
             links: FakeLinks::default(),
         }
     }
@@ -80,16 +80,21 @@ impl Network {
             process: None,
             priority: 0,
         };
-        let wanted = wanted.map(|last| Ipv4Addr::new(10, 0, 0, last));
+        let endpoint = Endpoint {
+            ip: wanted.map(|last| Ipv4Addr::new(10, 0, 0, last)),
+            ..Endpoint::new("test")
+        };
         let lease = self
             .leases()
-            .claim(lease, &self.subnet, wanted, &mut self.links)?;
+            .claim(lease, &self.definition, &endpoint, &mut self.links)?;
         self.links.links.insert(lease.host_interface);
         Ok(lease.address.octets()[3])
     }
 
     fn leave(&mut self, container: &str) {
-        self.leases().release(container, Some(&self.subnet)).unwrap();
+        self.leases()
+            .release(container, Some(&self.definition), &mut self.links)
+            .unwrap();
         self.links.links.remove(&format!("mr-{container}"));
     }
 }
@@ -212,8 +217,97 @@ fn generations_only_grow_whatever_becomes_of_the_subnet() {
     network.join("a", None).unwrap();
     let first = network.leases().of("a").unwrap().unwrap().generation;
     network.leave("a");
-    network.subnet = Subnet::new("10.0.0.0/28".parse().unwrap());
+    network.definition.ipv4 = Subnet::new("10.0.0.0/28".parse().unwrap());
     network.join("a", None).unwrap();
     let second = network.leases().of("a").unwrap().unwrap().generation;
     assert!(second > first, "{first} then {second}");
+}
+
+#[test]
+fn a_freed_address_is_passed_over_while_the_range_goes_round_again() {
+    let mut network = Network::new();
+    network.definition.ipv4 = Subnet::new("10.0.0.0/24".parse().unwrap());
+    for _ in 0..251 {
+        network.join("passing", None).unwrap();
+        network.leave("passing");
+    }
+    assert_eq!(network.join("last", None).unwrap(), 253);
+    assert_eq!(network.join("a", None).unwrap(), 254);
+    network.leave("a");
+    network.leave("last");
+    let given: Vec<_> = (0..187)
+        .map(|i| network.join(&format!("c{i}"), None).unwrap())
+        .collect();
+    assert_eq!(given, (2..=188).collect::<Vec<_>>(), "the longest unused first");
+    let rest: Vec<_> = (0..66)
+        .map(|i| network.join(&format!("d{i}"), None).unwrap())
+        .collect();
+    let freed_last = (189..=252).chain([254, 253]);
+    assert_eq!(rest, freed_last.collect::<Vec<_>>());
+}
+
+#[test]
+fn what_is_remembered_of_freed_addresses_does_not_grow_and_no_link_of_a_forgotten_one_lingers() {
+    let mut network = Network::new();
+    network.definition.ipv4 = Subnet::new("10.0.0.0/16".parse().unwrap());
+    for i in 0..300 {
+        let id = format!("c{i}");
+        network.join(&id, None).unwrap();
+        network.leave(&id);
+        // The kernel is slow to clean up.
+        network.links.links.insert(format!("mr-{id}"));
+    }
+    let size = fs::metadata(network.dir.join("history.json")).unwrap().len();
+    assert!(size < 4096, "{size} bytes");
+    assert_eq!(network.links.links.len(), 64);
+    assert!(!network.links.links.contains("mr-c0") && network.links.links.contains("mr-c299"));
+}
+
+#[test]
+fn both_families_have_their_own_order_and_their_own_end() {
+    let mut network = Network::new();
+    network.definition.ipv6 = Some(Subnet::new("fd00::/126".parse().unwrap()));
+    let of = |network: &Network, id: &str| {
+        let lease = network.leases().of(id).unwrap().unwrap();
+        lease
+            .addresses()
+            .map(|address| address.to_string())
+            .collect::<Vec<_>>()
+    };
+    network.join("a", Some(5)).unwrap();
+    network.join("b", None).unwrap();
+    assert_eq!(of(&network, "a"), ["10.0.0.5", "fd00::2"]);
+    assert_eq!(of(&network, "b"), ["10.0.0.2", "fd00::3"]);
+    let error = network.join("c", None).unwrap_err();
+    assert_eq!(error.kind(), Kind::Exists);
+    assert!(
+        error
+            .to_string()
+            .contains("no address left in fd00::/126: 2 containers"),
+        "{error}"
+    );
+    assert_eq!(network.leases().of("c").unwrap(), None);
+    assert_eq!(network.leases().holder(Ipv4Addr::new(10, 0, 0, 3)).unwrap(), None);
+
+    // Crashed: the next one that finds no other gets its address.
+    network.links.links.remove("mr-a");
+    network.join("c", None).unwrap();
+    assert_eq!(of(&network, "c"), ["10.0.0.3", "fd00::2"]);
+    assert_eq!(network.leases().of("a").unwrap(), None);
+    assert_eq!(network.leases().holder(Ipv4Addr::new(10, 0, 0, 5)).unwrap(), None);
+    network.leave("b");
+    network.leave("c");
+    network.join("d", None).unwrap();
+    assert_eq!(of(&network, "d"), ["10.0.0.4", "fd00::3"]);
+}
+
+#[test]
+fn a_history_of_the_first_version_keeps_its_generation() {
+    let mut network = Network::new();
+    fs::create_dir_all(&network.dir).unwrap();
+    let old = r#"{"bootId":"this-boot","subnet":{"subnet":"10.0.0.0/29","gateway":"10.0.0.1"},"generation":7,
+        "fresh":"10.0.0.4","freed":[{"address":"10.0.0.3","hostInterface":"mr-x"}]}"#;
+    fs::write(network.dir.join("history.json"), old).unwrap();
+    network.join("a", None).unwrap();
+    assert_eq!(network.leases().of("a").unwrap().unwrap().generation, 8);
 }

@@ -1,6 +1,7 @@
 //! Attach and detach against a real kernel, each test on a host of its own.
 
 mod connections;
+mod dual_stack;
 mod killed;
 mod leases;
 mod sandbox;
@@ -29,7 +30,7 @@ fn containers_reach_each_other_the_host_and_the_outside_which_does_not_reach_the
         assert_eq!(call(&web, &db, db_on.address), IpAddr::V4(web_on.address));
         assert_eq!(call(&home, &db, db_on.address), IpAddr::V4(db_on.gateway));
         assert_eq!(call(&web, &home, web_on.gateway), IpAddr::V4(web_on.address));
-        let masqueraded = call(&web, &world, "192.0.2.2".parse().unwrap());
+        let masqueraded = call(&web, &world, [192, 0, 2, 2]);
         assert_eq!(masqueraded, "192.0.2.1".parse::<IpAddr>().unwrap());
 
         inside(&world, || ip("route add 10.186.0.0/24 via 192.0.2.1"));
@@ -277,7 +278,7 @@ fn a_network_that_was_half_made_or_flushed_is_completed_by_the_next_attach() {
         host.attach("first", &first, &["default"]).unwrap();
         run("/usr/sbin/nft", "flush ruleset");
         let on = host.attach("second", &second, &["default"]).unwrap();
-        let seen = call(&second, &world, "192.0.2.2".parse().unwrap());
+        let seen = call(&second, &world, [192, 0, 2, 2]);
         assert_eq!(seen, "192.0.2.1".parse::<IpAddr>().unwrap());
         assert_eq!(on.networks[0].address.to_string(), "10.186.0.3");
         host.delete("first", first, &["default"]);

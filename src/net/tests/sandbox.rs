@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -71,11 +71,19 @@ impl Sandbox {
 
     /// Writes a definition as a person would.
     pub(super) fn define(&self, name: &str, bridge: &str, subnet: &str, gateway: &str) {
+        let ipv4 = serde_json::json!({"subnet": subnet, "gateway": gateway});
+        self.define_more(name, serde_json::json!({"bridge": bridge, "ipv4": ipv4}));
+    }
+
+    /// The same with further fields. The bridge has the network's name unless said otherwise.
+    pub(super) fn define_more(&self, name: &str, fields: serde_json::Value) {
+        let mut json = serde_json::json!({"name": name, "driver": "bridge", "bridge": name});
+        let serde_json::Value::Object(fields) = fields else {
+            panic!("{fields} are no fields")
+        };
+        json.as_object_mut().unwrap().extend(fields);
         fs::create_dir_all(&self.dirs.lib).unwrap();
-        let json = format!(
-            r#"{{"name":"{name}","driver":"bridge","bridge":"{bridge}","ipv4":{{"subnet":"{subnet}","gateway":"{gateway}"}}}}"#
-        );
-        fs::write(self.dirs.lib.join(format!("{name}.json")), json).unwrap();
+        fs::write(self.dirs.lib.join(format!("{name}.json")), json.to_string()).unwrap();
     }
 
     pub(super) fn leases(&self, network: &str) -> Vec<String> {
@@ -215,8 +223,9 @@ pub(super) fn outside() -> File {
 }
 
 /// Connects from one namespace to a server in another and says under which address the server saw the client.
-pub(super) fn call(from: &File, to: &File, address: Ipv4Addr) -> IpAddr {
-    let server = inside(to, || TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap());
+pub(super) fn call(from: &File, to: &File, address: impl Into<IpAddr>) -> IpAddr {
+    let address = address.into();
+    let server = listen(to, address);
     // Long enough for repeated first packets: a link carries none until the kernel's workers have seen it come up.
     let mut client = connect(from, &server, address, Duration::from_secs(20)).unwrap();
     let (mut accepted, peer) = server.accept().unwrap();
@@ -230,15 +239,25 @@ pub(super) fn call(from: &File, to: &File, address: Ipv4Addr) -> IpAddr {
 
 /// Whether a server in one namespace cannot be reached from the other. To be asked when the links are known to work:
 /// a packet that was dropped and one that is late look the same.
-pub(super) fn is_cut_off(from: &File, to: &File, address: Ipv4Addr) -> bool {
-    let server = inside(to, || TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap());
+pub(super) fn is_cut_off(from: &File, to: &File, address: impl Into<IpAddr>) -> bool {
+    let address = address.into();
+    let server = listen(to, address);
     connect(from, &server, address, Duration::from_millis(1500)).is_err()
+}
+
+/// A server on all addresses of the family.
+fn listen(on: &File, family: IpAddr) -> TcpListener {
+    let everywhere: IpAddr = match family {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    inside(on, || TcpListener::bind((everywhere, 0)).unwrap())
 }
 
 fn connect(
     from: &File,
     server: &TcpListener,
-    address: Ipv4Addr,
+    address: IpAddr,
     patience: Duration,
 ) -> std::io::Result<TcpStream> {
     let target = SocketAddr::from((address, server.local_addr()?.port()));
