@@ -11,6 +11,7 @@ mod features;
 mod inspect;
 mod kill;
 mod list;
+mod netd;
 mod pause;
 mod ps;
 mod run;
@@ -79,6 +80,7 @@ enum Command {
     Inspect(inspect::Args),
     Kill(kill::Args),
     List(list::Args),
+    Netd(netd::Args),
     Pause(pause::PauseArgs),
     Ps(ps::Args),
     Resume(pause::ResumeArgs),
@@ -165,6 +167,7 @@ fn dispatch(cli: &Cli, command: &Command, keep: crate::init::process::Keep) -> R
         Command::Inspect(args) => inspect::run(&store, args),
         Command::Kill(args) => kill::run(&store, args),
         Command::List(args) => list::run(&store, args),
+        Command::Netd(args) => netd::run(args),
         Command::Pause(args) => pause::pause(&store, args),
         Command::Ps(args) => ps::run(&store, args),
         Command::Resume(args) => pause::resume(&store, args),

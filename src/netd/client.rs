@@ -7,7 +7,6 @@ use std::fs::{self, File, OpenOptions};
 use std::io::ErrorKind;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -216,8 +215,6 @@ fn start(dir: &Path) -> Result<OwnedFd> {
     let status = command(dir)
         .stdin(listener)
         .stdout(Stdio::null())
-        .env_clear()
-        .current_dir("/")
         .status()
         .os("start", "netd")?;
     if !status.success() {
@@ -230,10 +227,18 @@ fn start(dir: &Path) -> Result<OwnedFd> {
 }
 
 /// This program again, as netd. What enters containers runs from a mount that has no path, so not by its path.
+#[cfg(not(test))]
 fn command(dir: &Path) -> Command {
+    use std::os::unix::process::CommandExt as _;
     let mut command = Command::new("/proc/self/exe");
-    command.arg0("minirun").arg("netd").arg(dir);
+    command.arg0("minirun").arg("netd").arg(dir).env_clear();
     command
+}
+
+/// The test program, as netd.
+#[cfg(test)]
+fn command(dir: &Path) -> Command {
+    super::tests::process::command(dir)
 }
 
 fn ask(netd: &OwnedFd, request: &Request, fds: &[BorrowedFd<'_>]) -> Result<Reply> {

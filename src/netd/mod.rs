@@ -21,9 +21,21 @@
 //! |---|---|
 //! | `protocol` | the messages between runtime and netd |
 //! | [`client`] | the runtime's side |
+//! | `process` | how a process becomes netd: own session, no privileges, nothing open that it does not need |
+//! | `server` | the event loop: conversations with the runtime, questions, upstream servers |
+//! | `names` | who has which name, and what is never asked elsewhere |
+//! | `upstream` | the servers for all other names |
+//! | `dns` | messages |
 
 pub mod client;
+mod dns;
+mod names;
+pub mod process;
 mod protocol;
+mod server;
+#[cfg(test)]
+mod tests;
+mod upstream;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4, TcpListener, UdpSocket};
 

@@ -81,6 +81,21 @@ pub(super) enum Request {
     Stations { after: usize },
 }
 
+impl Request {
+    /// How many descriptors come with it.
+    pub(super) fn descriptors(&self) -> usize {
+        match self {
+            Request::Register {
+                pidfd,
+                resolver,
+                ports,
+                ..
+            } => usize::from(*pidfd) + 2 * usize::from(*resolver) + ports,
+            Request::Unregister { .. } | Request::Stations { .. } => 0,
+        }
+    }
+}
+
 /// What netd answers.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -131,4 +146,11 @@ pub(super) fn receive<T: DeserializeOwned>(socket: BorrowedFd<'_>) -> nix::Resul
         .get(..length)
         .and_then(|text| serde_json::from_slice(text).ok());
     message.map(|message| Some((message, fds))).ok_or(Errno::EBADMSG)
+}
+
+/// Receives the descriptors of one further packet; `None` at the end of the connection.
+pub(super) fn receive_further(socket: BorrowedFd<'_>) -> nix::Result<Option<Vec<OwnedFd>>> {
+    let mut buffer = [0; FURTHER.len() + 1];
+    let (length, fds) = receive_many(socket, &mut buffer)?;
+    Ok((length > 0).then_some(fds))
 }

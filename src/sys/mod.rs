@@ -12,6 +12,7 @@ pub mod mount;
 pub mod net;
 pub mod pidfd;
 pub mod process;
+pub mod random;
 pub mod seccomp;
 pub mod socket;
 pub mod tty;

@@ -4,6 +4,7 @@ use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
 use nix::errno::Errno;
+use nix::unistd::{ForkResult, Pid};
 
 /// Marks every descriptor from `first` on close-on-exec.
 ///
@@ -30,6 +31,20 @@ pub fn close_from(first: RawFd) -> nix::Result<()> {
     // SAFETY: integers only. Called at the start of the program, when no value in it owns a descriptor from `first` on.
     let result = unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, 0) };
     Errno::result(result).map(drop)
+}
+
+/// Makes a child that goes on here as well (fork(2)): its pid in the parent, `None` in the child.
+///
+/// The caller is this process' only thread, or the child does not rely on what other threads were doing.
+///
+/// # Errors
+/// `EAGAIN` at a limit of processes, `ENOMEM`.
+pub fn fork() -> nix::Result<Option<Pid>> {
+    // SAFETY: as documented; the child has copies of all memory, and locks of the C library are its to use.
+    match unsafe { nix::unistd::fork() }? {
+        ForkResult::Parent { child } => Ok(Some(child)),
+        ForkResult::Child => Ok(None),
+    }
 }
 
 /// Sets real, effective and saved user id of this thread, which is the only one.
