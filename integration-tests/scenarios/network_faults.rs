@@ -208,7 +208,7 @@ fn a_definition_that_cannot_be_used_is_refused_by_file_and_field() {
         ),
         (
             with(json!({"subnet": "fd00::/64", "gateway": "fd00::1"})),
-            "invalid",
+            "ipv4.subnet: ",
         ),
         (
             with(good.clone()).replace("\"bridge\":\"broken\"", "\"bridge\":\"a/b\""),

@@ -20,7 +20,7 @@ use crate::log::Rfc3339;
 
 /// The network that exists without being created.
 pub const DEFAULT: &str = "default";
-const DEFAULT_BRIDGE: &str = "minirun0";
+pub(super) const DEFAULT_BRIDGE: &str = "minirun0";
 
 /// The roots of the state of networks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -207,6 +207,12 @@ impl Definition {
     pub(super) fn save(&self, dirs: &Dirs) -> Result<()> {
         file::directory(&dirs.lib)?;
         file::replace(&dirs.definition(&self.name), self, Durability::Durable)
+    }
+
+    /// Deletes the definition. The caller holds the network's lock and the shared one.
+    pub(super) fn delete(&self, dirs: &Dirs) -> Result<()> {
+        file::remove(&dirs.definition(&self.name))?;
+        file::sync_directory(&dirs.lib)
     }
 }
 

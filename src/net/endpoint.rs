@@ -239,7 +239,8 @@ pub(super) fn random_interface() -> Result<String> {
     Ok(format!("mr{a:02x}{b:02x}{c:02x}{d:02x}{e:02x}{f:02x}"))
 }
 
-fn random<const N: usize>() -> Result<[u8; N]> {
+/// Random bytes for names and addresses that nobody has.
+pub(super) fn random<const N: usize>() -> Result<[u8; N]> {
     const SOURCE: &str = "/dev/urandom";
     let mut bytes = [0; N];
     File::open(SOURCE)

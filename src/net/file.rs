@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -15,22 +15,40 @@ use crate::error::{Error, Kind, OsContext, Result};
 /// A lock that is held until it is dropped or its holder dies (flock(2)).
 pub(super) type Lock = Flock<File>;
 
-/// Waits for the lock of this file, made when it is missing.
+/// Waits for the lock of this file, made when it is missing, with its directory.
 pub(super) fn lock(path: &Path) -> Result<Lock> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(path)
-        .os("open lock", path.display())?;
     loop {
-        match Flock::lock(file, FlockArg::LockExclusive) {
-            Ok(lock) => return Ok(lock),
-            Err((again, Errno::EINTR)) => file = again,
-            Err((_, errno)) => return Err(Error::os("lock", path.display(), errno)),
+        let opened = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path);
+        let mut file = match opened {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                path.parent().map_or(Ok(()), directory)?;
+                continue;
+            }
+            result => result.os("open lock", path.display())?,
+        };
+        let lock = loop {
+            match Flock::lock(file, FlockArg::LockExclusive) {
+                Ok(lock) => break lock,
+                Err((again, Errno::EINTR)) => file = again,
+                Err((_, errno)) => return Err(Error::os("lock", path.display(), errno)),
+            }
+        };
+        // Whoever removes a network removes its lock too: what was waited for may be nobody's by now.
+        let held = lock.metadata().os("stat", path.display())?;
+        if is_same(&held, path) {
+            return Ok(lock);
         }
     }
+}
+
+/// Whether `path` is a name of this file.
+pub(super) fn is_same(file: &fs::Metadata, path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|other| (other.dev(), other.ino()) == (file.dev(), file.ino()))
 }
 
 /// Makes a directory and its parents, for root alone.
@@ -65,11 +83,16 @@ pub(super) fn replace(path: &Path, value: &impl Serialize, durability: Durabilit
     if durability == Durability::Durable
         && let Some(parent) = path.parent()
     {
-        File::open(parent)
-            .and_then(|directory| directory.sync_all())
-            .os("sync directory", parent.display())?;
+        sync_directory(parent)?;
     }
     Ok(())
+}
+
+/// Writes the names in a directory through to the disk.
+pub(super) fn sync_directory(path: &Path) -> Result<()> {
+    File::open(path)
+        .and_then(|directory| directory.sync_all())
+        .os("sync directory", path.display())
 }
 
 /// Writes `value` as JSON to a new file at this path. What stood there is unlinked first, not overwritten: a killed
@@ -106,7 +129,16 @@ pub(super) fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     };
     serde_json::from_slice(&bytes)
         .map(Some)
-        .map_err(|error| Error::invalid(path.display(), error))
+        .map_err(|error| Error::invalid(path.display(), with_field::<T>(&bytes, &error)))
+}
+
+/// The error with the path of the field that it is about, for which all is read once more.
+fn with_field<T: DeserializeOwned>(bytes: &[u8], error: &serde_json::Error) -> String {
+    let again = serde_path_to_error::deserialize::<_, T>(&mut serde_json::Deserializer::from_slice(bytes));
+    match again.map_err(|error| error.path().to_string()) {
+        Err(field) if field != "." => format!("{field}: {error}"),
+        _ => error.to_string(),
+    }
 }
 
 /// Removes a file that may be gone already; says whether it was there.

@@ -8,7 +8,6 @@
 use std::fmt::Display;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -177,7 +176,7 @@ impl<'a> Leases<'a> {
             Ok(None) | Err(_) => {
                 for entry in self.by_addresses()? {
                     let (address, path) = entry?;
-                    if is_same(&own, &path) {
+                    if file::is_same(&own, &path) {
                         crate::log::warn(format_args!(
                             "network {}: freed {address} of an unreadable lease",
                             self.network
@@ -190,7 +189,7 @@ impl<'a> Leases<'a> {
             }
         };
         // Not those of a release that was killed having come this far: they may have new owners.
-        let owns = |address: IpAddr| is_same(&own, &self.lease_path(address));
+        let owns = |address: IpAddr| file::is_same(&own, &self.lease_path(address));
         if let Some(definition) = definition {
             let mut history = self.history(&lease.boot_id, definition);
             let link = &lease.host_interface;
@@ -364,9 +363,4 @@ impl<'a> Leases<'a> {
     fn history_path(&self) -> PathBuf {
         self.dir.join("history.json")
     }
-}
-
-/// Whether `path` is another name of the file.
-fn is_same(file: &fs::Metadata, path: &Path) -> bool {
-    fs::symlink_metadata(path).is_ok_and(|other| (other.dev(), other.ino()) == (file.dev(), file.ino()))
 }

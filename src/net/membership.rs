@@ -238,7 +238,7 @@ pub(super) fn undo(
 
 /// Takes bridge and rules of a network away when no container is on it any more. The network's lock is held, the shared
 /// one too when `has_shared` says so.
-fn close_if_unused(
+pub(super) fn close_if_unused(
     dirs: &Dirs,
     host: &mut Host,
     definition: &Definition,

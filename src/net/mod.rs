@@ -15,12 +15,14 @@
 
 mod bridge;
 pub mod conntrack;
+mod creation;
 mod definition;
 mod endpoint;
 mod file;
 mod files;
 mod firewall;
 mod history;
+mod inventory;
 mod lease;
 mod link;
 mod membership;
@@ -43,9 +45,11 @@ use std::os::fd::BorrowedFd;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::creation::{Wish, create};
 pub use self::definition::{DEFAULT, Definition, Dirs, Driver, names};
 pub use self::endpoint::{Endpoint, Mac};
 pub use self::files::{hostname, hosts, resolv_conf};
+pub use self::inventory::{Description, Member, describe, list, prune, remove};
 pub use self::namespace::NamespaceId;
 
 pub use self::policy::{Party, Policy, Ports, Protocol, Rate, Rule, Span, Stance};

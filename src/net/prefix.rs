@@ -42,6 +42,8 @@ pub trait Prefix:
     fn address(number: u128) -> Self::Address;
     /// The address if it is of this family.
     fn of(address: IpAddr) -> Option<Self::Address>;
+    /// The block if it is of this family.
+    fn of_net(net: IpNet) -> Option<Self>;
     /// What the block's addresses are for when no bridge can have them, in a word.
     fn reserved(self) -> Option<&'static str>;
 
@@ -111,6 +113,13 @@ impl Prefix for Ipv4Net {
         }
     }
 
+    fn of_net(net: IpNet) -> Option<Self> {
+        match net {
+            IpNet::V4(net) => Some(net),
+            IpNet::V6(_) => None,
+        }
+    }
+
     fn reserved(self) -> Option<&'static str> {
         let [first, second, ..] = self.network().octets();
         match (first, second) {
@@ -155,6 +164,13 @@ impl Prefix for Ipv6Net {
         match address {
             IpAddr::V4(_) => None,
             IpAddr::V6(address) => Some(address),
+        }
+    }
+
+    fn of_net(net: IpNet) -> Option<Self> {
+        match net {
+            IpNet::V4(_) => None,
+            IpNet::V6(net) => Some(net),
         }
     }
 

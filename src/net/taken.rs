@@ -1,8 +1,8 @@
 //! Which parts of the address space somebody has, and which of them a new network may have. Pure.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 /// Where subnets of /24 are taken from when nobody chose one. Small corners of RFC 1918 that neither the other engines'
 /// defaults nor home routers use; three, because one private range is often routed as a whole.
@@ -49,10 +49,15 @@ pub(super) fn pools() -> String {
     POOLS.map(|pool| pool.to_string()).join(", ")
 }
 
+/// A /64 of unique local addresses: fd00::/8, 40 random bits, subnet number 0 (RFC 4193, section 3.1).
+pub(super) fn unique_local([a, b, c, d, e]: [u8; 5]) -> Ipv6Net {
+    let segments = [[0xfd, a], [b, c], [d, e]].map(u16::from_be_bytes);
+    let [first, second, third] = segments;
+    Ipv6Net::new_assert(Ipv6Addr::new(first, second, third, 0, 0, 0, 0, 0), 64)
+}
+
 #[cfg(test)]
 mod tests {
-    use ipnet::Ipv6Net;
-
     use super::*;
 
     fn net(text: &str) -> Ipv4Net {
@@ -94,5 +99,11 @@ mod tests {
         let ours: Ipv6Net = "fd00:1::/64".parse().unwrap();
         assert_eq!(conflict(ours, &taken), taken.get(1));
         assert_eq!(conflict("fd00:2::/64".parse::<Ipv6Net>().unwrap(), &taken), None);
+    }
+
+    #[test]
+    fn a_unique_local_subnet_has_its_forty_random_bits_behind_fd() {
+        let subnet = unique_local([0x01, 0x23, 0x45, 0x67, 0x89]);
+        assert_eq!(subnet.to_string(), "fd01:2345:6789::/64");
     }
 }

@@ -4,6 +4,7 @@ mod connections;
 mod dual_stack;
 mod killed;
 mod leases;
+mod networks;
 mod sandbox;
 
 use std::fs;
