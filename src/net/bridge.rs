@@ -39,9 +39,10 @@ pub(super) fn bring_up(host: &mut Host, definition: &Definition) -> Result<u32> 
             })?
         }
     };
+    let switches = sysctl::Interfaces::open()?;
     match definition.ipv6 {
-        Some(_) => sysctl::static_ipv6(name)?,
-        None => sysctl::disable_ipv6(name)?,
+        Some(_) => switches.static_ipv6(name)?,
+        None => switches.disable_ipv6(name)?,
     }
     let mut gateways = vec![(
         IpAddr::V4(definition.ipv4.gateway),

@@ -104,12 +104,13 @@ impl Host {
             )
         })?;
         // The pair has no carrier until its other end is up: no IPv6 packet has left it yet.
-        sysctl::disable_ipv6(name)?;
+        let switches = sysctl::Interfaces::open()?;
+        switches.disable_ipv6(name)?;
 
         let mut inside = namespace::visit(netns, &self.netns, || {
             match lease.address6 {
-                Some(_) => sysctl::static_ipv6(&lease.interface)?,
-                None => sysctl::disable_ipv6(&lease.interface)?,
+                Some(_) => switches.static_ipv6(&lease.interface)?,
+                None => switches.disable_ipv6(&lease.interface)?,
             }
             Netlink::open(NETLINK_ROUTE)
         })?;
