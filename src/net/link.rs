@@ -91,12 +91,11 @@ impl Host {
             "create veth",
             format!("{name} to {} in the container", lease.interface),
         );
-        let answers = self.netlink.exchange(&[create, get(name)])?;
-        let peer = answers
-            .last()
-            .map(|answer| parse(name, answer))
-            .transpose()?
-            .and_then(|link| link.peer);
+        // An echo saves the question for the link, which would make the kernel catch up with every port's state first.
+        let peer = match self.netlink.exchange(&[create.echoed()])?.first() {
+            Some(echo) if !echo.is_empty() => parse(name, echo)?.peer,
+            _ => self.link(name)?.and_then(|link| link.peer),
+        };
         let peer = peer.ok_or_else(|| {
             Error::new(
                 Kind::Os,

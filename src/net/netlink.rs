@@ -4,8 +4,8 @@
 //! sends; an asynchronous connection would be a round trip per request (see docs/networking.md for the figures).
 
 use netlink_packet_core::{
-    Emitable, NLA_TYPE_MASK, NLM_F_ACK, NLM_F_ACK_TLVS, NLM_F_CAPPED, NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE,
-    NLMSG_ERROR, NetlinkBuffer,
+    Emitable, NLA_TYPE_MASK, NLM_F_ACK, NLM_F_ACK_TLVS, NLM_F_CAPPED, NLM_F_DUMP, NLM_F_ECHO, NLM_F_REQUEST,
+    NLMSG_DONE, NLMSG_ERROR, NetlinkBuffer,
 };
 use netlink_sys::{Socket, SocketAddr};
 use nix::errno::Errno;
@@ -35,6 +35,13 @@ impl Request {
         subject: impl Into<String>,
     ) -> Self {
         Self::raw(kind, flags | NLM_F_ACK, emit(payload), stage, subject)
+    }
+
+    /// Asks the kernel for the message with which it tells others of the change (NLM_F_ECHO). Of a new link it says it
+    /// since Linux 6.2; before, the answer stays empty.
+    pub(super) fn echoed(mut self) -> Self {
+        self.flags |= NLM_F_ECHO;
+        self
     }
 
     /// A request that the kernel answers with one message, or with an error.
@@ -108,7 +115,7 @@ impl Netlink {
         Ok(Self { socket, sequence: 1 })
     }
 
-    /// Sends all `requests` at once and returns the payload of each one's answer, empty for an acknowledgement.
+    /// Sends all `requests` at once and returns the payload of each one's answer or echo, empty for an acknowledgement alone.
     ///
     /// # Errors
     /// The first request that the kernel refused. Requests after it may have been carried out.
@@ -141,7 +148,13 @@ impl Netlink {
                     continue;
                 };
                 match outcome(&message) {
-                    Outcome::Data(payload) => answers[index] = payload.to_vec(),
+                    Outcome::Data(payload) => {
+                        answers[index] = payload.to_vec();
+                        // An echo; the acknowledgement follows.
+                        if request.flags & NLM_F_ACK != 0 {
+                            continue;
+                        }
+                    }
                     Outcome::Done => {}
                     Outcome::Refused(errno, detail) if request.answered => {
                         failure = failure.or_else(|| Some(request.error(errno, detail)));
