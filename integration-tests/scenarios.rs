@@ -32,6 +32,8 @@ mod native;
 mod network;
 #[path = "scenarios/network_faults.rs"]
 mod network_faults;
+#[path = "scenarios/network_verbs.rs"]
+mod network_verbs;
 #[path = "scenarios/parity.rs"]
 mod parity;
 #[path = "scenarios/process.rs"]

@@ -165,7 +165,7 @@ fn cgroups(tag: &str) -> Vec<PathBuf> {
     found.into_iter().collect()
 }
 
-/// Records and leases in the sandbox: every file but locks and what [`is_memory`] says, and directories named after a
+/// Records and leases in the sandbox: every file but locks, the socket where netd is asked and what [`is_memory`] says, and directories named after a
 /// container.
 fn state_files(tag: &str, holder: u32) -> Vec<String> {
     let walk = |dir: &Path, found: &mut Vec<PathBuf>| {
@@ -178,7 +178,11 @@ fn state_files(tag: &str, holder: u32) -> Vec<String> {
                 .map(|entry| entry.path())
             {
                 let name = path.file_name().unwrap().to_string_lossy();
-                if !name.ends_with("lock") && !is_memory(&path) && (!path.is_dir() || name.contains(tag)) {
+                if !name.ends_with("lock")
+                    && name != ".netd.sock"
+                    && !is_memory(&path)
+                    && (!path.is_dir() || name.contains(tag))
+                {
                     found.push(path.clone());
                 }
                 if path.is_dir() && !path.is_symlink() {

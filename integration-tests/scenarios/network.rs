@@ -27,7 +27,7 @@ fn the_host_reaches_a_container() {
 }
 
 #[test]
-fn containers_reach_each_other_by_address_and_by_the_names_of_those_that_were_there_before() {
+fn containers_reach_each_other_by_address_and_by_name_whoever_came_first() {
     let host = Host::new();
     let db = server(&host, "db");
     let web = server(&host, "web");
@@ -95,7 +95,7 @@ fn a_container_has_files_that_tell_who_it_is_and_whom_to_ask() {
     host.sh("umount /etc/resolv.conf");
     assert_eq!(
         read(&web, "/etc/resolv.conf"),
-        "search shop.example\nnameserver 192.0.2.53\n"
+        "search shop.example\nnameserver 127.0.0.11\n"
     );
     assert_eq!(read(&web, "/etc/hostname"), "scenario\n");
     let hosts = read(&web, "/etc/hosts");

@@ -207,7 +207,7 @@ fn a_definition_that_cannot_be_used_is_refused_by_file_and_field() {
             "no room",
         ),
         (
-            with(json!({"subnet": "fd00::/64", "gateway": "fd00::1"})),
+            with(json!({"subnet": "fd00::/64", "gateway": "10.1.0.1"})),
             "ipv4.subnet: ",
         ),
         (

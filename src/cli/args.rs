@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use crate::container::network::Flags;
 use crate::container::options::{Options, Terminal};
 use crate::error::{Error, OsContext, Result};
 use crate::init::process::Keep;
@@ -34,9 +35,46 @@ pub struct CreateArgs {
     /// Pass this many descriptors after standard error to the program
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub preserve_fds: u32,
-    /// Network to join: NAME[:ip=ADDRESS,mac=MAC,alias=NAME], none or host; may be repeated
+    /// What it wants of the network
+    #[command(flatten)]
+    pub network: NetworkArgs,
+}
+
+/// What `create` and `run` take for the container's network.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Network")]
+pub struct NetworkArgs {
+    /// Network to join, once for each: NAME[:ip=,ip6=,mac=,alias=,interface=,priority=], none, host or container:ID
     #[arg(long, value_name = "NETWORK")]
     pub network: Vec<String>,
+    /// Port of the host that leads to the container: [IP:][HOST:]CONTAINER[/tcp|udp|sctp], ranges as FIRST-LAST
+    #[arg(short, long, value_name = "PORT")]
+    pub publish: Vec<String>,
+    /// Name server to ask for names that are not containers'
+    #[arg(long, value_name = "ADDRESS")]
+    pub dns: Vec<String>,
+    /// Domain in which short names are looked for
+    #[arg(long, value_name = "DOMAIN")]
+    pub dns_search: Vec<String>,
+    /// Line for the container's /etc/hosts: NAME:ADDRESS
+    #[arg(long, value_name = "HOST")]
+    pub add_host: Vec<String>,
+    /// The container's own name
+    #[arg(long, value_name = "NAME")]
+    pub hostname: Option<String>,
+}
+
+impl NetworkArgs {
+    fn flags(&self) -> Flags {
+        Flags {
+            networks: self.network.clone(),
+            publish: self.publish.clone(),
+            dns: self.dns.clone(),
+            dns_search: self.dns_search.clone(),
+            add_hosts: self.add_host.clone(),
+            hostname: self.hostname.clone(),
+        }
+    }
 }
 
 impl CreateArgs {
@@ -63,7 +101,7 @@ impl CreateArgs {
             no_pivot: self.no_pivot,
             no_new_keyring: self.no_new_keyring,
             keep,
-            networks: self.network.clone(),
+            network: self.network.flags(),
             native,
         }
     }

@@ -1,5 +1,6 @@
 //! `minirun list`.
 
+use super::table;
 use crate::container::store::{DEFAULT_ROOT, Store};
 use crate::error::{Error, Kind, Result};
 use crate::log;
@@ -56,40 +57,15 @@ pub(super) fn run(store: &Store, args: &Args) -> Result<u8> {
 }
 
 fn print_table(states: &[State]) {
-    const HEADING: [&str; 6] = ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"];
-    let mut rows = vec![HEADING.map(str::to_owned)];
-    rows.extend(states.iter().map(|state| {
-        let State {
-            id,
-            pid,
-            status,
-            bundle,
-            created,
-            owner,
-            ..
-        } = state;
+    let rows = states.iter().map(|state| {
         [
-            id.clone(),
-            pid.to_string(),
-            status.to_string(),
-            bundle.clone(),
-            created.clone(),
-            owner.clone(),
+            state.id.clone(),
+            state.pid.to_string(),
+            state.status.to_string(),
+            state.bundle.clone(),
+            state.created.clone(),
+            state.owner.clone(),
         ]
-    }));
-    let width = |column: usize| {
-        rows.iter()
-            .map(|row| row[column].chars().count())
-            .max()
-            .unwrap_or(0)
-            + 2
-    };
-    let widths: Vec<usize> = (0..HEADING.len()).map(width).collect();
-    for row in &rows {
-        let cells = row
-            .iter()
-            .zip(&widths)
-            .map(|(cell, width)| format!("{cell:width$}"));
-        println!("{}", cells.collect::<String>().trim_end());
-    }
+    });
+    table::print(["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"], rows);
 }

@@ -12,12 +12,14 @@ mod inspect;
 mod kill;
 mod list;
 mod netd;
+mod network;
 mod pause;
 mod ps;
 mod run;
 mod spec;
 mod start;
 mod state;
+mod table;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -81,6 +83,7 @@ enum Command {
     Kill(kill::Args),
     List(list::Args),
     Netd(netd::Args),
+    Network(network::Args),
     Pause(pause::PauseArgs),
     Ps(ps::Args),
     Resume(pause::ResumeArgs),
@@ -168,6 +171,7 @@ fn dispatch(cli: &Cli, command: &Command, keep: crate::init::process::Keep) -> R
         Command::Kill(args) => kill::run(&store, args),
         Command::List(args) => list::run(&store, args),
         Command::Netd(args) => netd::run(args),
+        Command::Network(args) => network::run(&store, args),
         Command::Pause(args) => pause::pause(&store, args),
         Command::Ps(args) => ps::run(&store, args),
         Command::Resume(args) => pause::resume(&store, args),

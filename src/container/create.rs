@@ -105,7 +105,7 @@ fn make(
         record,
         limits,
         network,
-        hostname,
+        shared,
         plan,
     } = prepared;
     let set_up = || -> Result<(File, OwnedFd, init::Cgroup)> {
@@ -126,7 +126,7 @@ fn make(
         record,
         plan,
         network,
-        hostname,
+        shared: shared.as_ref().map(|shared| shared.process),
         options,
         console: None,
         hooks_ran: false,
@@ -148,7 +148,7 @@ struct Creation<'a> {
     record: &'a mut Record,
     plan: &'a init::Plan,
     network: &'a Network,
-    hostname: &'a str,
+    shared: Option<Process>,
     options: &'a Options,
     console: Option<OwnedFd>,
     hooks_ran: bool,
@@ -161,6 +161,16 @@ impl Stops for Creation<'_> {
 
     fn cloned(&mut self, child: &Child) -> Result<()> {
         self.record.init = Some(Process::of(child.pid)?);
+        // Its number may have come to mean another process before the child was in its namespace, but not if it lives.
+        if self
+            .shared
+            .is_some_and(|shared| !shared.is_alive().unwrap_or(false))
+        {
+            return Err(Error::new(
+                Kind::WrongState,
+                "--network: the container whose network was to be shared has stopped meanwhile",
+            ));
+        }
         // Without hooks nobody can look at a container that is being made for longer than it takes to make it, and the
         // child dies with us: the record need not name it yet.
         let hooks = [Point::Prestart, Point::CreateRuntime, Point::CreateContainer];
@@ -176,27 +186,25 @@ impl Stops for Creation<'_> {
         }
         let path = format!("/proc/{}/ns/net", child.pid);
         let namespace = File::open(&path).os("open", &path)?;
-        let dirs = net::Dirs::default();
-        let id = self.record.id.as_str();
         self.record.attachment = net::attach(
-            &dirs,
+            &net::Dirs::default(),
             &net::Request {
-                container: id,
-                hostname: self.hostname,
+                container: self.record.id.as_str(),
+                hostname: &self.record.hostname,
                 netns: namespace.as_fd(),
                 process: self.record.init,
                 pidfd: Some(child.pidfd.as_fd()),
                 endpoints: self.network.endpoints(),
                 attached: &[],
-                dns: &net::Dns::default(),
+                publish: &self.network.publish,
+                dns: &self.network.dns,
             },
         )?;
         files::fill(
             self.entry.path(),
-            &dirs,
-            id,
-            self.hostname,
+            &self.record.hostname,
             &self.record.attachment,
+            self.network,
         )
     }
 

@@ -140,6 +140,8 @@ fn rebuild(entry: &Entry, id: &Id) -> Result<Record> {
         cgroup,
         shares_pid_namespace: true,
         shares_keyring: false,
+        hostname: String::new(),
+        dns: net::Dns::default(),
         networks: net::names(&net::Dirs::default())?,
         attachment: net::Attachment::default(),
     })

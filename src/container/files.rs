@@ -4,11 +4,13 @@
 //! leased, and filled in place before the program starts. A bundle that mounts its own keeps its own.
 
 use std::fs::{self, Permissions};
+use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use super::network::Network;
 use crate::error::{OsContext, Result};
-use crate::net::{self, Attachment, Dirs, hosts, resolv_conf};
+use crate::net::{self, Attached, Attachment};
 use crate::rootfs::ExtraBind;
 
 const FILES: [(&str, &str); 3] = [
@@ -18,13 +20,20 @@ const FILES: [(&str, &str); 3] = [
 ];
 
 /// What to mount, for files in `directory` that do not exist yet.
-pub fn binds(directory: &Path) -> Vec<ExtraBind> {
+pub fn binds_to_be(directory: &Path) -> Vec<ExtraBind> {
     let bind = |(name, destination): (&str, &str)| ExtraBind {
         source: directory.join(name),
         destination: PathBuf::from(destination),
         read_only: false,
     };
     FILES.map(bind).into()
+}
+
+/// What to mount of another container's files, as far as it has any.
+pub fn binds(directory: &Path) -> Vec<ExtraBind> {
+    let mut binds = binds_to_be(directory);
+    binds.retain(|bind| bind.source.exists());
+    binds
 }
 
 /// Makes them, empty, to be read by everybody in the container whatever our caller's umask is.
@@ -44,16 +53,47 @@ pub fn create(directory: &Path) -> Result<()> {
 /// Fills them.
 ///
 /// # Errors
-/// Those of writing a file, and of reading the host's resolv.conf and the network's leases.
-pub fn fill(directory: &Path, dirs: &Dirs, id: &str, hostname: &str, attachment: &Attachment) -> Result<()> {
+/// Those of writing a file.
+pub fn fill(directory: &Path, hostname: &str, attachment: &Attachment, network: &Network) -> Result<()> {
     let contents = [
-        hosts(dirs, id, hostname, attachment)?,
+        net::hosts(hostname, attachment, &network.hosts),
         net::hostname(hostname),
-        resolv_conf(),
+        net::resolv_conf(&network.dns),
     ];
     for ((name, _), content) in FILES.into_iter().zip(contents) {
         let path = directory.join(name);
         fs::write(&path, content).os("write", path.display())?;
     }
     Ok(())
+}
+
+/// Adds the lines of a network that the container has joined to its /etc/hosts, if we made that.
+///
+/// # Errors
+/// Those of writing a file.
+pub fn add_hosts(directory: &Path, hostname: &str, attached: &Attached) -> Result<()> {
+    change_hosts(directory, |text| text + &net::own_lines(hostname, attached))
+}
+
+/// Takes the lines of a network that the container has left out of its /etc/hosts. Whatever the container wrote there
+/// itself stays.
+///
+/// # Errors
+/// Those of writing a file.
+pub fn remove_hosts(directory: &Path, hostname: &str, attached: &Attached) -> Result<()> {
+    let gone = net::own_lines(hostname, attached);
+    change_hosts(directory, |text| {
+        let left = text.split_inclusive('\n').filter(|line| !gone.contains(*line));
+        left.collect()
+    })
+}
+
+/// In place: the file is mounted in the container.
+fn change_hosts(directory: &Path, change: impl FnOnce(String) -> String) -> Result<()> {
+    let path = directory.join(FILES[0].0);
+    match fs::read_to_string(&path) {
+        Ok(text) => fs::write(&path, change(text)).os("write", path.display()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error).os("read", path.display()),
+    }
 }

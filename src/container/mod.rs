@@ -5,6 +5,7 @@
 //! record alone and is also how a failed `create` undoes itself, so the way back is the same after an error, after a
 //! kill and at the end of an ordinary life.
 
+pub mod connect;
 pub mod console;
 pub mod create;
 pub mod delete;
@@ -30,10 +31,8 @@ pub const ANNOTATION_PREFIX: &str = "minirun.";
 mod tests {
     #[test]
     fn every_annotation_that_counts_has_the_prefix_that_features_announces() {
-        for annotation in [
-            super::network::ANNOTATION,
-            super::prepare::DEFAULT_DEVICES_ANNOTATION,
-        ] {
+        let annotations = super::network::ANNOTATIONS.into_iter();
+        for annotation in annotations.chain([super::prepare::DEFAULT_DEVICES_ANNOTATION]) {
             assert!(annotation.starts_with(super::ANNOTATION_PREFIX), "{annotation}");
         }
     }

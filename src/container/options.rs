@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::network::Flags;
 use crate::init::process::Keep;
 use crate::spec::id::Id;
 
@@ -24,8 +25,8 @@ pub struct Options {
     pub no_new_keyring: bool,
     /// Descriptors for the process.
     pub keep: Keep,
-    /// Values of `--network`.
-    pub networks: Vec<String>,
+    /// What the flags say of the network.
+    pub network: Flags,
     /// A person called with the native form `run BUNDLE`.
     pub native: bool,
 }

@@ -9,7 +9,7 @@ use nix::unistd::{Pid, Uid};
 use oci_spec::runtime::{LinuxNamespaceType, Spec};
 
 use super::files;
-use super::network::Network;
+use super::network::{Mode, Network};
 use super::options::{Options, Terminal};
 use super::record::Record;
 use super::store::Store;
@@ -20,6 +20,7 @@ use crate::log;
 use crate::net;
 use crate::process::Process;
 use crate::rootfs::{self, CgroupMounts};
+use crate::spec::id::Id;
 use crate::spec::{self, load};
 
 /// Everything computed from the configuration, before any side effect.
@@ -32,8 +33,8 @@ pub(super) struct Prepared {
     pub(super) limits: Limits,
     /// What will be joined.
     pub(super) network: Network,
-    /// The container's own name on its networks.
-    pub(super) hostname: String,
+    /// Whose network namespace it will be in, when that is another container's.
+    pub(super) shared: Option<Shared>,
     /// For the first process and its parent.
     pub(super) plan: init::Plan,
 }
@@ -50,8 +51,13 @@ pub(super) fn prepare(store: &Store, options: &Options) -> Result<Prepared> {
         warnings,
     } = load::load(&bundle)?;
     warnings.iter().for_each(log::warn);
-    let network = Network::choose(&options.networks, options.native, &spec)?;
-    let config = if network.adapt(&mut spec) {
+    let network = Network::choose(&options.network, options.native, &spec)?;
+    let shared = match &network.mode {
+        Mode::Container(id) => Some(Shared::of(store, id)?),
+        _ => None,
+    };
+    let namespace = |_: &Id| Ok(shared.as_ref().map(Shared::namespace).unwrap_or_default());
+    let config = if network.adapt(&mut spec, namespace)? {
         serde_json::to_vec(&spec)
             .map_err(|error| Error::new(Kind::Os, format_args!("encode config.json: {error}")))?
     } else {
@@ -74,16 +80,16 @@ pub(super) fn prepare(store: &Store, options: &Options) -> Result<Prepared> {
 
     let namespaces = init::namespaces::Plan::new(&spec);
     let directory = store.directory(&options.id);
-    let extra = if network.endpoints().is_empty() {
-        Vec::new()
-    } else {
-        files::binds(&directory)
+    let extra = match (&shared, network.endpoints()) {
+        (Some(shared), _) => files::binds(&shared.directory),
+        (None, []) => Vec::new(),
+        (None, _) => files::binds_to_be(&directory),
     };
     let own_cgroup_namespace = namespaces.has(LinuxNamespaceType::Cgroup);
     let cgroups = cgroup_mounts(&cgroup, &layout, own_cgroup_namespace);
     let rootfs = rootfs::Plan::new(&spec, &bundle, &cgroups, &extra, options.no_pivot)?;
     rootfs.warnings().iter().for_each(log::warn);
-    let record = Record {
+    let mut record = Record {
         id: options.id.clone(),
         oci_version: spec.version().clone(),
         rootfs: bundle.join(
@@ -107,6 +113,8 @@ pub(super) fn prepare(store: &Store, options: &Options) -> Result<Prepared> {
         cgroup,
         shares_pid_namespace: !namespaces.creates(LinuxNamespaceType::Pid),
         shares_keyring: options.no_new_keyring,
+        hostname: String::new(),
+        dns: network.dns.clone(),
         networks: network
             .endpoints()
             .iter()
@@ -125,15 +133,45 @@ pub(super) fn prepare(store: &Store, options: &Options) -> Result<Prepared> {
         plan.hostname
             .get_or_insert_with(|| options.id.as_str().chars().take(63).collect());
     }
-    let hostname = plan.hostname.clone().unwrap_or_else(|| options.id.to_string());
+    record.hostname = plan.hostname.clone().unwrap_or_else(|| options.id.to_string());
     Ok(Prepared {
         config,
         record,
         limits,
         network,
-        hostname,
+        shared,
         plan,
     })
+}
+
+/// Another container whose network namespace is shared.
+pub(super) struct Shared {
+    /// It keeps the namespace.
+    pub(super) process: Process,
+    directory: PathBuf,
+}
+
+impl Shared {
+    fn of(store: &Store, id: &Id) -> Result<Shared> {
+        let field = format!("--network container:{id}");
+        let (entry, record) = store.read(id).map_err(|error| error.during(&field))?;
+        match record.init {
+            Some(process) if process.is_alive()? => Ok(Shared {
+                process,
+                directory: entry.path().to_owned(),
+            }),
+            _ => Err(Error::new(
+                Kind::WrongState,
+                format_args!("{field}: container {id} has stopped, and its network with it"),
+            )
+            .hint("start it first")),
+        }
+    }
+
+    /// By number: whether the number still means this process has to be seen after it was used.
+    fn namespace(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/ns/net", self.process.pid))
+    }
 }
 
 /// Set to `false` in config.json it leaves only the devices that the configuration itself allows.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::cgroup::Cgroup;
-use crate::net::Attachment;
+use crate::net::{Attachment, Dns};
 use crate::process::Process;
 use crate::spec::id::Id;
 use crate::spec::state::{State, Status};
@@ -47,6 +47,12 @@ pub struct Record {
     /// Whether its processes share the session keyring of whoever calls the runtime.
     #[serde(default)]
     pub shares_keyring: bool,
+    /// Its own name on its networks.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub hostname: String,
+    /// How it finds names.
+    #[serde(default)]
+    pub dns: Dns,
     /// Networks that the container joins, by name: written before the first address is leased.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub networks: Vec<String>,

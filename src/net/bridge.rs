@@ -9,7 +9,7 @@ use futures_util::TryStreamExt as _;
 use ipnet::IpNet;
 use nix::errno::Errno;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressHeaderFlags};
-use rtnetlink::packet_route::link::LinkAttribute;
+use rtnetlink::packet_route::link::{InfoKind, LinkAttribute, LinkInfo};
 use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage};
 use rtnetlink::{Handle, LinkBridge, LinkUnspec, RouteMessageBuilder};
 
@@ -92,6 +92,35 @@ pub(super) fn existing(host: &mut Host, definition: &Definition) -> Result<Optio
         .hint("rename or remove it, or give the network's bridge another name"));
     }
     Ok(link)
+}
+
+/// The names of all bridges on this host that carry our mark.
+///
+/// # Errors
+/// When the kernel's list cannot be read.
+pub(super) fn ours() -> Result<Vec<String>> {
+    connected(|handle| async move {
+        let mut names = Vec::new();
+        let mut links = pin!(handle.link().get().execute());
+        while let Some(message) = links
+            .try_next()
+            .await
+            .map_err(|error| failed("list", "interfaces", error))?
+        {
+            let is_bridge = |attribute: &LinkAttribute| match attribute {
+                LinkAttribute::LinkInfo(info) => info.contains(&LinkInfo::Kind(InfoKind::Bridge)),
+                _ => false,
+            };
+            let attributes = &message.attributes;
+            if attributes.contains(&LinkAttribute::Group(GROUP)) && attributes.iter().any(is_bridge) {
+                names.extend(attributes.iter().find_map(|attribute| match attribute {
+                    LinkAttribute::IfName(name) => Some(name.clone()),
+                    _ => None,
+                }));
+            }
+        }
+        Ok(names)
+    })
 }
 
 async fn create(handle: &Handle, definition: &Definition) -> Result<()> {

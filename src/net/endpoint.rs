@@ -143,7 +143,7 @@ pub(super) fn check_network_name(name: &str) -> std::result::Result<(), String> 
 
 /// Whether others may find a container under this name: what /etc/hosts can hold without surprises (RFC 1123, and the
 /// underscore that container names have).
-pub(super) fn is_host_name(name: &str) -> bool {
+pub fn is_host_name(name: &str) -> bool {
     let alphanumeric = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric());
     name.len() <= 253
         && alphanumeric(name.bytes().next())

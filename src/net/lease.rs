@@ -45,6 +45,9 @@ pub(super) struct Lease {
     pub(super) generation: u64,
     #[serde(default)]
     pub(super) ports: Vec<Port>,
+    /// Whom netd asks for names of others on its behalf; the host's servers when empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) upstream: Vec<IpAddr>,
     /// The container's first process, through which its namespace is found again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) process: Option<Process>,

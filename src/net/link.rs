@@ -37,6 +37,8 @@ pub(super) struct Link {
     /// The other end of a veth pair, in its own namespace.
     peer: Option<u32>,
     pub(super) up: bool,
+    /// The bridge that it is a port of.
+    pub(super) controller: Option<u32>,
     /// A bridge that carries [`GROUP`].
     pub(super) is_our_bridge: bool,
 }
@@ -131,6 +133,17 @@ impl Host {
         inside.exchange(&batch).map(drop)
     }
 
+    /// Puts a link back into the bridge of this index, and brings it up.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub(super) fn enslave(&mut self, link: u32, bridge: u32, name: &str) -> Result<()> {
+        let mut message = up(link);
+        message.attributes = vec![LinkAttribute::Controller(bridge)];
+        let request = Request::change(libc::RTM_SETLINK, 0, &message, "put into its bridge", name);
+        self.netlink.exchange(&[request]).map(drop)
+    }
+
     /// Lets the default routes of a container lead where they belong among the networks that it is on, after it left
     /// one. `netns` is its namespace.
     pub(super) fn restore_defaults(&mut self, attached: &[Attached], netns: BorrowedFd<'_>) -> Result<()> {
@@ -212,12 +225,14 @@ fn parse(name: &str, answer: &[u8]) -> Result<Link> {
         index: message.header.index,
         peer: None,
         up: message.header.flags.contains(LinkFlags::Up),
+        controller: None,
         is_our_bridge: false,
     };
     let (mut is_bridge, mut is_ours) = (false, false);
     for attribute in &message.attributes {
         match attribute {
             LinkAttribute::Link(index) => link.peer = Some(*index),
+            LinkAttribute::Controller(index) => link.controller = Some(*index),
             LinkAttribute::LinkInfo(info) => {
                 is_bridge = info.contains(&LinkInfo::Kind(InfoKind::Bridge));
             }

@@ -5,16 +5,19 @@
 //! because from it everything is found again.
 
 use std::net::Ipv4Addr;
+use std::os::fd::OwnedFd;
 
 use super::definition::{self, DEFAULT, Definition, Dirs};
 use super::endpoint::{self, Endpoint, Mac};
 use super::file::Lock;
 use super::lease::{Lease, Leases, Links as _};
 use super::link::Host;
+use super::names::{self, Holder};
 use super::namespace::NamespaceId;
+use super::reconcile::Everything;
 use super::routes::Defaults;
 use super::taken::Taken;
-use super::{Attached, Request, bridge, file, firewall, sysctl};
+use super::{Attached, Port, Request, bridge, file, firewall, publish, sysctl};
 use crate::error::{Error, Kind, Result};
 
 /// One container joining one network.
@@ -26,6 +29,8 @@ pub(super) struct Joining<'a> {
     pub(super) interface: String,
     /// Which default routes lead there.
     pub(super) defaults: Defaults,
+    /// It is the container's first network.
+    pub(super) first: bool,
 }
 
 impl Joining<'_> {
@@ -49,10 +54,17 @@ impl Joining<'_> {
             (known, _) => settle(dirs, host, name, known)?,
         };
 
+        let (ports, sockets) = match self.defaults.ipv4 {
+            true => {
+                let owner = |port: &Port| publish::owner(dirs, port);
+                publish::hold(self.request.publish, definition.ipv6.is_some(), &owner)?
+            }
+            false => Default::default(),
+        };
         let leases = Leases::new(name, dir);
         let close =
             |host: &mut Host| close_if_unused(dirs, host, &definition, &leases, state.has_shared_lock());
-        let lease = match leases.claim(self.lease(host)?, &definition, self.endpoint, host) {
+        let lease = match leases.claim(self.lease(host, ports)?, &definition, self.endpoint, host) {
             Ok(lease) => lease,
             Err(error) => {
                 report(close(host));
@@ -63,8 +75,13 @@ impl Joining<'_> {
             State::Standing(bridge) => Ok(*bridge),
             State::Down(shared) => set_up(dirs, host, &definition, shared),
         }
-        .and_then(|bridge| host.connect(&lease, &definition, bridge, self.defaults, self.request.netns));
+        .and_then(|bridge| host.connect(&lease, &definition, bridge, self.defaults, self.request.netns))
+        .and_then(|()| match self.holder(sockets) {
+            Some(holder) => names::announce(dirs, host, &definition, &lease, holder),
+            None => Ok(()),
+        });
         if let Err(error) = connected {
+            report(names::withdraw(dirs, self.request.container, name));
             report(host.delete(&lease.host_interface));
             let released = leases.release(self.request.container, Some(&definition), host);
             report(released.map(drop));
@@ -74,7 +91,16 @@ impl Joining<'_> {
         Ok(attached(name, &definition, lease))
     }
 
-    fn lease(&self, host: &Host) -> Result<Lease> {
+    /// Who is behind the names; nobody when there is no process whose end netd could learn of.
+    fn holder(&self, ports: Vec<OwnedFd>) -> Option<Holder<'_>> {
+        Some(Holder {
+            pidfd: self.request.pidfd?,
+            resolver_in: self.first.then_some(self.request.netns),
+            ports,
+        })
+    }
+
+    fn lease(&self, host: &Host, ports: Vec<Port>) -> Result<Lease> {
         let mut names = vec![self.request.container.to_owned()];
         for name in [self.request.hostname]
             .into_iter()
@@ -96,7 +122,8 @@ impl Joining<'_> {
             host_netns: host.netns_id,
             boot_id: host.boot_id.clone(),
             generation: 0,
-            ports: Vec::new(),
+            ports,
+            upstream: self.request.dns.servers.clone(),
             process: self.request.process,
             priority: self.endpoint.priority,
         })
@@ -196,13 +223,19 @@ pub(super) fn taken_by_others(dirs: &Dirs, name: &str) -> Result<Vec<Taken>> {
 fn set_up(dirs: &Dirs, host: &mut Host, definition: &Definition, shared: &Lock) -> Result<u32> {
     let bridge = bridge::bring_up(host, definition)?;
     firewall::open(definition, shared)?;
+    forward(dirs, definition)?;
+    Ok(bridge)
+}
+
+/// Lets the host forward the network's packets, if it has to. The shared lock is held.
+pub(super) fn forward(dirs: &Dirs, definition: &Definition) -> Result<()> {
     if definition.needs_forwarding() {
         sysctl::forward_ipv4(dirs, &definition.name)?;
         if definition.ipv6.is_some() {
             sysctl::forward_ipv6(dirs, &definition.name)?;
         }
     }
-    Ok(bridge)
+    Ok(())
 }
 
 pub(super) fn leave(dirs: &Dirs, host: &mut Host, container: &str, name: &str) -> Result<()> {
@@ -215,6 +248,8 @@ pub(super) fn leave(dirs: &Dirs, host: &mut Host, container: &str, name: &str) -
     let leases = Leases::new(name, dir);
     let definition = Definition::load(dirs, name);
     let known = definition.as_ref().ok().and_then(Option::as_ref);
+    // Before the lease, from which all of this is found again.
+    names::withdraw(dirs, container, name)?;
     let released = leases.release(container, known, host)?;
     match definition? {
         Some(definition) => close_if_unused(dirs, host, &definition, &leases, false),
@@ -234,6 +269,12 @@ pub(super) fn undo(
     interface: &str,
 ) -> Result<()> {
     host.delete(interface).and(leave(dirs, host, container, network))
+}
+
+/// Takes bridge and rules of a network away, on which no container is any more. All locks are held.
+pub(super) fn close(dirs: &Dirs, host: &mut Host, definition: &Definition, _: &Everything) -> Result<()> {
+    let leases = Leases::new(&definition.name, dirs.network(&definition.name));
+    close_if_unused(dirs, host, definition, &leases, true)
 }
 
 /// Takes bridge and rules of a network away when no container is on it any more. The network's lock is held, the shared

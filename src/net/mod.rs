@@ -13,6 +13,7 @@
 //! Every step of attach can be repeated and leaves, when it is killed, what `detach` finds from the container's id and
 //! the networks' names alone. docs/networking.md shows each step with the command that would do the same.
 
+mod amend;
 mod bridge;
 pub mod conntrack;
 mod creation;
@@ -26,13 +27,14 @@ mod inventory;
 mod lease;
 mod link;
 mod membership;
+mod names;
 mod namespace;
 mod netlink;
 mod nftables;
 mod policy;
 mod prefix;
-#[allow(dead_code, reason = "attach takes no ports yet")]
 mod publish;
+mod reconcile;
 mod routes;
 mod subnet;
 mod sysctl;
@@ -45,16 +47,18 @@ use std::os::fd::BorrowedFd;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::amend::{CountedRule, NetworkPolicy, allow, amend, deny, policies};
 pub use self::creation::{Wish, create};
 pub use self::definition::{DEFAULT, Definition, Dirs, Driver, names};
-pub use self::endpoint::{Endpoint, Mac};
-pub use self::files::{hostname, hosts, resolv_conf};
+pub use self::endpoint::{Endpoint, Mac, is_host_name};
+pub use self::files::{hostname, hosts, own_lines, resolv_conf};
 pub use self::inventory::{Description, Member, describe, list, prune, remove};
 pub use self::namespace::NamespaceId;
 
 pub use self::policy::{Party, Policy, Ports, Protocol, Rate, Rule, Span, Stance};
 pub use self::prefix::Prefix;
 pub use self::publish::{PortRange, Publish};
+pub use self::reconcile::{Repair, reconcile};
 pub use self::subnet::{Subnet, Subnet6};
 
 use self::lease::{Leases, Links as _, Liveness};
@@ -141,12 +145,14 @@ pub struct Request<'a> {
     pub netns: BorrowedFd<'a>,
     /// Its first process: while it lives, so does the container, whatever becomes of its links.
     pub process: Option<Process>,
-    /// A descriptor for that process, for whoever has to learn of its end.
+    /// A descriptor for that process. netd has to learn of its end, so without one the container has no names.
     pub pidfd: Option<BorrowedFd<'a>>,
     /// What to join.
     pub endpoints: &'a [Endpoint],
     /// What it is on already; nothing when it is being made.
     pub attached: &'a [Attached],
+    /// Ports of the host that lead to it; through the network that has its default route.
+    pub publish: &'a [Publish],
     /// How it finds names.
     pub dns: &'a Dns,
 }
@@ -249,6 +255,13 @@ pub fn attach(dirs: &Dirs, request: &Request<'_>) -> Result<Attachment> {
         .into_iter()
         .skip(request.attached.len());
     let interfaces = routes::interface_names(request.attached, endpoints)?;
+    if !request.publish.is_empty() && !defaults.clone().any(|defaults| defaults.ipv4) {
+        return Err(Error::invalid(
+            "publish",
+            "a container on internal networks only has no way in from outside",
+        )
+        .hint("put it on a network that is not internal, too"));
+    }
     let mut host = Host::open()?;
     if NamespaceId::of(request.netns)? == host.netns_id {
         return Err(Error::new(
@@ -264,6 +277,7 @@ pub fn attach(dirs: &Dirs, request: &Request<'_>) -> Result<Attachment> {
             endpoint,
             interface,
             defaults,
+            first: request.attached.is_empty() && attachment.networks.is_empty(),
         }
         .join(&mut host);
         match attached {

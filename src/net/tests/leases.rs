@@ -77,6 +77,7 @@ impl Network {
             boot_id: BOOT.to_owned(),
             generation: 0,
             ports: Vec::new(),
+            upstream: Vec::new(),
             process: None,
             priority: 0,
         };

@@ -355,21 +355,16 @@ fn there_is_no_ipv6_address_nobody_asked_for() {
 }
 
 #[test]
-fn hosts_names_the_container_itself_and_who_is_on_its_networks() {
+fn hosts_names_the_container_itself_and_what_it_was_told() {
     sandbox(|host| {
-        let (cache, web) = (namespace(), namespace());
-        host.attach("redis-cache", &cache, &["default:alias=cache"])
-            .unwrap();
+        let web = namespace();
         let endpoints = parse(&["default"]);
         let on = attach(&host.dirs, &request("web-1", "web.example", &web, &endpoints)).unwrap();
-        let text = hosts(&host.dirs, "web-1", "web.example", &on).unwrap();
+        let further = [("192.0.2.7".parse().unwrap(), "legacy".to_owned())];
+        let text = hosts("web.example", &on, &further);
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(lines[0], "127.0.0.1\tlocalhost");
-        assert_eq!(
-            lines[2..],
-            ["10.186.0.3\tweb.example web-1", "10.186.0.2\tredis-cache cache"]
-        );
-        host.delete("redis-cache", cache, &["default"]);
+        assert_eq!(lines[2..], ["10.186.0.2\tweb.example web-1", "192.0.2.7\tlegacy"]);
         host.delete("web-1", web, &["default"]);
         host.assert_nothing_left();
     });

@@ -133,6 +133,7 @@ pub(super) fn request<'a>(
         pidfd: None,
         endpoints,
         attached: &[],
+        publish: &[],
         dns: DNS,
     }
 }

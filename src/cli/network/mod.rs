@@ -1,0 +1,61 @@
+//! `minirun network`: one file per verb.
+
+mod connect;
+mod create;
+mod inspect;
+mod ls;
+mod policy;
+mod prune;
+mod reconcile;
+mod rm;
+
+use clap::Subcommand;
+
+use crate::container::store::Store;
+use crate::error::Result;
+use crate::net::Dirs;
+
+/// Networks: make, list, join, repair
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Connect(connect::ConnectArgs),
+    Create(create::Args),
+    Disconnect(connect::DisconnectArgs),
+    Inspect(inspect::Args),
+    #[command(alias = "list")]
+    Ls(ls::Args),
+    Policy(policy::Args),
+    Prune(prune::Args),
+    Reconcile(reconcile::Args),
+    #[command(alias = "remove")]
+    Rm(rm::Args),
+}
+
+/// How lists are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    Table,
+    Json,
+}
+
+pub(super) fn run(store: &Store, args: &Args) -> Result<u8> {
+    let dirs = Dirs::default();
+    match &args.verb {
+        Verb::Connect(args) => connect::connect(store, args),
+        Verb::Create(args) => create::run(&dirs, args),
+        Verb::Disconnect(args) => connect::disconnect(store, args),
+        Verb::Inspect(args) => inspect::run(&dirs, args),
+        Verb::Ls(args) => ls::run(&dirs, args),
+        Verb::Policy(args) => policy::run(&dirs, args),
+        Verb::Prune(args) => prune::run(&dirs, args),
+        Verb::Reconcile(args) => reconcile::run(&dirs, args),
+        Verb::Rm(args) => rm::run(&dirs, args),
+    }
+    .map(|()| 0)
+}

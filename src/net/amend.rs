@@ -1,0 +1,165 @@
+//! Changes to what a network's definition allows, while containers may be on it.
+
+use serde::Serialize;
+
+use super::definition::{self, DEFAULT, Definition, Dirs};
+use super::lease::{Leases, Links as _, Liveness};
+use super::link::Host;
+use super::membership::taken_by_others;
+use super::policy::{Party, Ports, Rule, Stance};
+use super::reconcile::{Everything, refresh_firewall};
+use crate::error::{Error, Kind, Result};
+
+/// Allows what a rule says, on the network `network` or else on the one that the rule's target is on; returns its name.
+/// A rule for the same two parties and ports is replaced.
+///
+/// # Errors
+/// A network that does not exist; no network named, and none or several that the target is on.
+pub fn allow(dirs: &Dirs, network: Option<&str>, rule: Rule) -> Result<String> {
+    let name = network_of(dirs, network, &rule.from, &rule.to)?;
+    amend(dirs, &name, |definition| {
+        let rules = &mut definition.policy.rules;
+        rules.retain(|known| (&known.from, &known.to, &known.ports) != (&rule.from, &rule.to, &rule.ports));
+        rules.push(rule);
+        Ok(())
+    })?;
+    Ok(name)
+}
+
+/// Takes back what was allowed from one to another: these ports, or all when `ports` is empty. Returns the network.
+///
+/// # Errors
+/// As [`allow`]; NotFound when nothing of the kind was allowed.
+pub fn deny(dirs: &Dirs, network: Option<&str>, from: &Party, to: &Party, ports: &[Ports]) -> Result<String> {
+    let name = network_of(dirs, network, from, to)?;
+    amend(dirs, &name, |definition| {
+        let mut found = false;
+        for rule in &mut definition.policy.rules {
+            if (&rule.from, &rule.to) == (from, to) {
+                let before = rule.ports.len();
+                rule.ports
+                    .retain(|known| !ports.is_empty() && !ports.contains(known));
+                found |= rule.ports.len() < before;
+            }
+        }
+        definition.policy.rules.retain(|rule| !rule.ports.is_empty());
+        match found {
+            true => Ok(()),
+            false => Err(Error::new(
+                Kind::NotFound,
+                format_args!(
+                    "network {}: no rule allows this from {from} to {to}",
+                    definition.name
+                ),
+            )
+            .hint("`minirun network policy ls` shows the rules")),
+        }
+    })?;
+    Ok(name)
+}
+
+/// Changes a definition and brings the firewall to it.
+///
+/// # Errors
+/// Those of `change`, a definition that makes no sense then (nothing has changed), or what the kernel refused.
+pub fn amend(dirs: &Dirs, name: &str, change: impl FnOnce(&mut Definition) -> Result<()>) -> Result<()> {
+    let mut host = Host::open()?;
+    let everything = Everything::lock(dirs)?;
+    let mut definition = match Definition::load(dirs, name)? {
+        Some(definition) => definition,
+        None if name == DEFAULT => Definition::default_network(&taken_by_others(dirs, name)?)?,
+        None => return Err(definition::unknown(dirs, name)),
+    };
+    change(&mut definition)?;
+    definition
+        .check(name)
+        .map_err(|why| Error::invalid(format_args!("network {name}"), why))?;
+    definition.save(dirs)?;
+    refresh_firewall(dirs, &mut host, &everything).map(drop)
+}
+
+/// The network that a rule belongs to.
+fn network_of(dirs: &Dirs, named: Option<&str>, from: &Party, to: &Party) -> Result<String> {
+    if let Some(name) = named {
+        return Ok(name.to_owned());
+    }
+    // What leads outside belongs to where it comes from.
+    let party = if *to == Party::Outside { from } else { to };
+    let Party::Named(wanted) = party else {
+        return Err(Error::invalid(
+            "--network",
+            format_args!("is needed: {party} is on every network"),
+        ));
+    };
+    let mut host = Host::open()?;
+    let mut found = Vec::new();
+    for name in definition::names(dirs)? {
+        for lease in Leases::new(&name, dirs.network(&name)).all()?.flatten() {
+            if lease.names.contains(wanted) && host.liveness(&lease)? != Liveness::Gone {
+                found.push(name);
+                break;
+            }
+        }
+    }
+    match <[String; 1]>::try_from(found) {
+        Ok([name]) => Ok(name),
+        Err(found) if found.is_empty() => Err(Error::new(
+            Kind::NotFound,
+            format_args!("no running container is called {wanted:?} on any network"),
+        )
+        .hint("say with --network which network's policy this is")),
+        Err(found) => Err(Error::invalid(
+            "--network",
+            format_args!("is needed: {wanted} is on {}", found.join(" and ")),
+        )),
+    }
+}
+
+/// A network's policy, with what each rule let pass.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NetworkPolicy {
+    /// The network's name.
+    pub network: String,
+    /// Between its containers, where no rule speaks.
+    pub within: Stance,
+    /// To the outside, where no rule speaks.
+    pub egress: Stance,
+    /// In the order in which they were allowed.
+    pub rules: Vec<CountedRule>,
+}
+
+/// A rule and what passed by it.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CountedRule {
+    /// The rule.
+    #[serde(flatten)]
+    pub rule: Rule,
+    /// Packets that opened a connection, since the containers that it is about are there; nothing when none is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub packets: Option<u64>,
+}
+
+/// The policies of all networks, or of one.
+///
+/// # Errors
+/// A network that does not exist, or counters that cannot be read.
+pub fn policies(dirs: &Dirs, network: Option<&str>) -> Result<Vec<NetworkPolicy>> {
+    let names = match network {
+        Some(name) => vec![name.to_owned()],
+        None => definition::names(dirs)?,
+    };
+    let mut policies = Vec::new();
+    for name in names {
+        let definition = Definition::load(dirs, &name)?.ok_or_else(|| definition::unknown(dirs, &name))?;
+        let rules = definition.policy.rules.into_iter();
+        policies.push(NetworkPolicy {
+            network: name,
+            within: definition.policy.within,
+            egress: definition.policy.egress,
+            rules: rules.map(|rule| CountedRule { rule, packets: None }).collect(),
+        });
+    }
+    Ok(policies)
+}

@@ -1,0 +1,155 @@
+//! What netd has to know: who is on which network under which names, and the sockets that only it keeps open.
+//!
+//! A lease says all of it, so a netd that was killed is made whole again from the leases: the namespace is found through
+//! the container's first process.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::net::IpAddr;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+
+use super::definition::{self, Definition, Dirs};
+use super::lease::{Lease, Leases, Links as _, Liveness};
+use super::link::Host;
+use super::namespace::{self, NamespaceId};
+use super::publish;
+use crate::error::{OsContext as _, Result};
+use crate::netd::client::{self, Descriptors, Netd};
+use crate::netd::{Resolver, Station};
+
+/// What is known of a container's process and namespace when its names are announced.
+pub(super) struct Holder<'a> {
+    /// Of its first process.
+    pub(super) pidfd: BorrowedFd<'a>,
+    /// Its network namespace, when netd has no sockets of its resolver yet.
+    pub(super) resolver_in: Option<BorrowedFd<'a>>,
+    /// Its published ports.
+    pub(super) ports: Vec<OwnedFd>,
+}
+
+/// Makes a container's names known to its network. When this returns they resolve.
+///
+/// # Errors
+/// When netd cannot be started or refuses.
+pub(super) fn announce(
+    dirs: &Dirs,
+    host: &mut Host,
+    definition: &Definition,
+    lease: &Lease,
+    holder: Holder<'_>,
+) -> Result<()> {
+    match register(dirs, host, definition, lease, holder)? {
+        Netd::Running => Ok(()),
+        // An earlier one may have been killed, and others be waiting for their names.
+        Netd::Started => restore(dirs, host).map(drop),
+    }
+}
+
+/// Takes the container off the network's names.
+pub(super) fn withdraw(dirs: &Dirs, container: &str, network: &str) -> Result<()> {
+    client::unregister(&dirs.run, container, network)
+}
+
+fn register(
+    dirs: &Dirs,
+    host: &Host,
+    definition: &Definition,
+    lease: &Lease,
+    holder: Holder<'_>,
+) -> Result<Netd> {
+    let resolver = match holder.resolver_in {
+        Some(netns) => Some(namespace::visit(netns, &host.netns, Resolver::open)?),
+        None => None,
+    };
+    let station = Station {
+        container: lease.container.clone(),
+        network: definition.name.clone(),
+        internal: definition.internal,
+        names: lease.names.clone(),
+        addresses: [Some(lease.address.into()), lease.address6.map(IpAddr::V6)]
+            .into_iter()
+            .flatten()
+            .collect(),
+        pools: definition.pools().collect(),
+        upstream: lease.upstream.clone(),
+    };
+    let descriptors = Descriptors {
+        pidfd: Some(holder.pidfd),
+        resolver,
+        ports: holder.ports,
+    };
+    client::register(&dirs.run, &station, descriptors)
+}
+
+/// Tells netd of every container on this host that it does not know. Returns their ids.
+///
+/// # Errors
+/// When netd cannot be asked; what is wrong with single containers is a warning.
+pub(super) fn restore(dirs: &Dirs, host: &mut Host) -> Result<Vec<String>> {
+    // By container: the networks on which netd knows it.
+    let mut known: HashMap<String, Vec<String>> = HashMap::new();
+    for station in client::stations(&dirs.run)? {
+        known.entry(station.container).or_default().push(station.network);
+    }
+    let mut restored = Vec::new();
+    for name in definition::names(dirs)? {
+        let Some(definition) = Definition::load(dirs, &name)? else {
+            continue;
+        };
+        for lease in Leases::new(&name, dirs.network(&name)).all()?.flatten() {
+            let networks = known.entry(lease.container.clone()).or_default();
+            if networks.contains(&name) {
+                continue;
+            }
+            match again(dirs, host, &definition, &lease, networks.is_empty()) {
+                Ok(false) => {}
+                Ok(true) => {
+                    networks.push(name.clone());
+                    restored.push(lease.container);
+                }
+                Err(error) => crate::log::warn(error.during(format_args!("names of {}", lease.container))),
+            }
+        }
+    }
+    restored.dedup();
+    Ok(restored)
+}
+
+/// False when the container is not there any more, or not on this host.
+fn again(dirs: &Dirs, host: &mut Host, definition: &Definition, lease: &Lease, first: bool) -> Result<bool> {
+    if host.liveness(lease)? != Liveness::Live {
+        return Ok(false);
+    }
+    let Some((pidfd, netns)) = holder(lease)? else {
+        return Ok(false);
+    };
+    let ports = publish::hold_again(&lease.ports, lease.address6.is_some()).unwrap_or_else(|error| {
+        // The firewall sends what comes there to the container, whoever holds the port.
+        crate::log::warn(error);
+        Vec::new()
+    });
+    let holder = Holder {
+        pidfd: pidfd.as_fd(),
+        resolver_in: first.then(|| netns.as_fd()),
+        ports,
+    };
+    register(dirs, host, definition, lease, holder).map(|_| true)
+}
+
+/// The first process of a lease's container, and its network namespace; `None` when it has ended.
+///
+/// # Errors
+/// Those of opening its files.
+pub(super) fn holder(lease: &Lease) -> Result<Option<(OwnedFd, File)>> {
+    let Some(process) = lease.process else {
+        return Ok(None);
+    };
+    let Some(pidfd) = process.open()? else {
+        return Ok(None);
+    };
+    let path = format!("/proc/{}/ns/net", process.pid);
+    let netns = File::open(&path).os("open", &path)?;
+    // The number meant that process until now, so the namespace is its own. It may have gone to another one since.
+    let same = process.is_alive()? && NamespaceId::of(&netns)? == lease.netns;
+    Ok(same.then_some((pidfd, netns)))
+}
