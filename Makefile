@@ -5,7 +5,7 @@ SCRIPTS := integration-tests/scripts
 PROFILE ?= release
 
 .DEFAULT_GOAL := help
-.PHONY: help build rootfs demo test test-unit test-vm test-engines lint compare bench clean
+.PHONY: help build rootfs demo test test-unit test-vm test-engines lint compare bench bench-net clean
 
 help: ## List the targets
 	@echo 'minirun: an OCI container runtime with daemonless networking'
@@ -57,11 +57,17 @@ compare: ## Run the same bundles under runc and minirun and print one table
 	@rootfs-examples/build.sh
 	@$(SCRIPTS)/sandbox.sh python3 $(SCRIPTS)/compare.py
 
-bench: ## Measure what minirun costs beside runc and crun (BENCH_ROUNDS=30)
+bench: ## Measure what minirun costs beside runc and crun (BENCH_ROUNDS=30), then bench-net
 	@$(SCRIPTS)/setup.sh build rootfs bench
 	@$(SCRIPTS)/build.sh $(PROFILE)
 	@rootfs-examples/build.sh busybox
 	@$(SCRIPTS)/sandbox.sh python3 $(SCRIPTS)/bench.py
+	@$(MAKE) --no-print-directory bench-net
+
+bench-net: ## Measure networks beside netavark, CNI, Docker and the bare kernel; write docs/benchmarks/network.md
+	@$(SCRIPTS)/setup.sh build bench-net
+	@$(SCRIPTS)/build.sh $(PROFILE) attach http-server
+	@python3 $(SCRIPTS)/bench_network.py
 
 clean: ## Remove everything that was built, root filesystems included
 	rm -rf target bin rootfs-examples/build

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what a target needs and the host lacks, and says so: setup.sh GROUP...
-# Groups: build rootfs test demo lint vm compare bench engines. On Debian and Ubuntu, as root; does nothing when nothing is
-# missing.
+# Groups: build rootfs test demo lint vm compare bench bench-net engines. On Debian and Ubuntu, as root; does nothing when
+# nothing is missing.
 set -euo pipefail
 . "$(dirname "$0")/narrate.sh"
 PATH=$HOME/.cargo/bin:$PATH
@@ -23,11 +23,36 @@ packages_of() {
         vm) echo qemu-system-x86 cpio binutils busybox-static xz-utils debian-archive-keyring runc nftables iproute2 ;;
         compare) echo runc time apache2-utils python3 curl jq iproute2 nftables procps util-linux mount ;;
         bench) echo runc crun time python3 util-linux mount ;;
+        # The programs of examples/ are built with what the tests need. Contenders that this release of the system does not
+        # have are left out by name.
+        bench-net)
+            echo libseccomp-dev pkg-config python3 util-linux mount procps iproute2 nftables iptables tar wrk iperf3
+            available netavark aardvark-dns containernetworking-plugins docker.io dnsperf
+            ;;
         # Where there is an init system Debian starts Docker's own service; the checks use a daemon of theirs.
         engines) echo docker.io podman busybox-static util-linux iproute2 mount tar procps ;;
-        *) die "setup.sh: unknown group $1 (known: build rootfs test demo lint vm compare bench engines)" ;;
+        *) die "setup.sh: unknown group $1 (known: build rootfs test demo lint vm compare bench bench-net engines)" ;;
     esac
 }
+
+# Those of the packages that the system's repositories have.
+available() {
+    local package updated=
+    for package in "$@"; do
+        if is_installed "$package" || has_candidate "$package"; then
+            echo "$package"
+            continue
+        fi
+        # The lists may never have been fetched.
+        if [ -z "$updated" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+            logged "package lists" apt-get update >&2
+            updated=1
+        fi
+        if has_candidate "$package"; then echo "$package"; else say "set-up: this system has no package $package" >&2; fi
+    done
+}
+
+has_candidate() { apt-cache policy "$1" 2>/dev/null | grep -q 'Candidate: [0-9]'; }
 
 is_installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
 
@@ -101,7 +126,7 @@ install_cargo_deny() {
         timeout 180 cargo install cargo-deny --locked --debug || say "set-up: cargo-deny is not there yet"
 }
 
-[ $# != 0 ] || die "usage: setup.sh GROUP... (build rootfs test demo lint vm compare bench engines)"
+[ $# != 0 ] || die "usage: setup.sh GROUP... (build rootfs test demo lint vm compare bench bench-net engines)"
 packages=()
 for group in "$@"; do
     list=$(packages_of "$group")
