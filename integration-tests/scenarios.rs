@@ -8,6 +8,8 @@
 
 mod harness;
 
+#[path = "scenarios/addresses.rs"]
+mod addresses;
 #[path = "scenarios/attacks.rs"]
 mod attacks;
 #[path = "scenarios/bad_input.rs"]

@@ -5,6 +5,7 @@ mod dual_stack;
 mod killed;
 mod leases;
 mod networks;
+mod processes;
 mod sandbox;
 
 use std::fs;
