@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
@@ -69,17 +69,22 @@ pub(super) enum Durability {
     Durable,
 }
 
+/// The name under which [`replace`] writes a file; who is killed meanwhile leaves it there.
+pub(super) fn temporary(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".new");
+    PathBuf::from(name)
+}
+
 /// Puts `value` as JSON in place of the file, by a temporary name and rename. The caller holds a lock that keeps other
 /// writers out.
 pub(super) fn replace(path: &Path, value: &impl Serialize, durability: Durability) -> Result<()> {
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".new");
-    let temporary = Path::new(&temporary);
-    let file = create(temporary, value, durability)?;
+    let temporary = temporary(path);
+    let file = create(&temporary, value, durability)?;
     if durability == Durability::Durable {
         file.sync_all().os("sync", temporary.display())?;
     }
-    fs::rename(temporary, path).os("rename into place", path.display())?;
+    fs::rename(&temporary, path).os("rename into place", path.display())?;
     if durability == Durability::Durable
         && let Some(parent) = path.parent()
     {

@@ -136,7 +136,7 @@ impl<'a> Leases<'a> {
         // Before the lease: a generation that was never used harms nobody, one used twice would.
         self.remember(&history)?;
 
-        let temporary = self.dir.join("lease.new");
+        let temporary = self.new_lease_path();
         file::create(&temporary, &lease, Durability::UntilReboot)?;
         let linked = self.link(&temporary, &lease);
         file::remove(&temporary)?;
@@ -170,7 +170,10 @@ impl<'a> Leases<'a> {
         links: &mut impl Links,
     ) -> Result<Option<Lease>> {
         let by_container = self.by_container().join(container);
+        // Of a claim that was killed.
+        file::remove(&self.new_lease_path())?;
         let Ok(own) = fs::symlink_metadata(&by_container) else {
+            file::remove(&file::temporary(&self.history_path()))?;
             return Ok(None);
         };
         let lease = match self.of(container) {
@@ -361,6 +364,11 @@ impl<'a> Leases<'a> {
 
     fn by_container(&self) -> PathBuf {
         self.dir.join("containers")
+    }
+
+    /// Where a lease is written before it gets its names.
+    fn new_lease_path(&self) -> PathBuf {
+        self.dir.join("lease.new")
     }
 
     fn history_path(&self) -> PathBuf {

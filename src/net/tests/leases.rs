@@ -312,3 +312,18 @@ fn a_history_of_the_first_version_keeps_its_generation() {
     network.join("a", None).unwrap();
     assert_eq!(network.leases().of("a").unwrap().unwrap().generation, 8);
 }
+
+#[test]
+fn what_a_claim_was_writing_when_it_was_killed_goes_with_the_container() {
+    let mut network = Network::new();
+    network.join("a", None).unwrap();
+    network.leave("a");
+    let written = ["lease.new", "history.json.new"].map(|name| network.dir.join(name));
+    for path in &written {
+        fs::write(path, "{").unwrap();
+    }
+    network.leave("killed");
+    for path in &written {
+        assert!(!path.exists(), "{}", path.display());
+    }
+}
