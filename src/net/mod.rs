@@ -36,6 +36,7 @@ mod prefix;
 mod publish;
 mod reconcile;
 mod routes;
+pub mod sockets;
 mod subnet;
 mod sysctl;
 mod taken;

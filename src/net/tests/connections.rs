@@ -1,15 +1,17 @@
 //! Connections that the host tracks and those that containers have open.
 
 use std::fs::File;
-use std::net::{Ipv4Addr, UdpSocket};
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::AsFd as _;
 use std::time::Duration;
 
 use netlink_sys::protocols::NETLINK_NETFILTER;
 
 use super::sandbox::{inside, ip, namespace, outside, run, sandbox};
-use crate::net::conntrack::{self, Stale};
+use crate::net::conntrack::{self, Stale, TcpState};
 use crate::net::netlink::Netlink;
-use crate::net::{Port, Protocol};
+use crate::net::{Port, Protocol, sockets};
 
 /// A host whose port 5300/udp is redirected to a socket in a container-like namespace at 10.9.0.2, and the world outside.
 fn published() -> (File, File) {
@@ -151,5 +153,62 @@ fn a_host_without_connections_has_nothing_to_forget() {
         assert_eq!(conntrack::dump().unwrap(), []);
         let address = Stale::Address("10.9.0.2".parse().unwrap());
         conntrack::forget(&[address]).unwrap();
+    });
+}
+
+#[test]
+fn both_ends_of_a_connection_inside_a_bridge_know_each_other_and_who_serves() {
+    sandbox(|host| {
+        let home = crate::net::namespace::current().unwrap();
+        let (web, db) = (namespace(), namespace());
+        let web_on = host.attach("web", &web, &["default"]).unwrap().networks.remove(0);
+        let db_on = host.attach("db", &db, &["default"]).unwrap().networks.remove(0);
+        // As many servers listen: for both families on one IPv6 socket.
+        let server = inside(&db, || TcpListener::bind("[::]:0").unwrap());
+        let to = SocketAddr::from((db_on.address, server.local_addr().unwrap().port()));
+        let mut client = inside(&web, || TcpStream::connect(to).unwrap());
+        let (mut accepted, from) = server.accept().unwrap();
+        client.write_all(b"question").unwrap();
+        let mut buffer = [0; 8];
+        accepted.read_exact(&mut buffer).unwrap();
+        let asking = inside(&web, || {
+            let asking = udp(0);
+            asking.connect((db_on.address, 53)).unwrap();
+            asking
+        });
+        // A connection to oneself is nobody else's.
+        let (own, own_client) = inside(&web, || {
+            let own = TcpListener::bind("127.0.0.1:0").unwrap();
+            let client = TcpStream::connect(own.local_addr().unwrap()).unwrap();
+            (own, client)
+        });
+
+        let at_web = sockets::dump(web.as_fd(), &home).unwrap();
+        let at_db = sockets::dump(db.as_fd(), &home).unwrap();
+        let from = SocketAddr::new(from.ip().to_canonical(), from.port());
+        assert_eq!(from.ip(), web_on.address);
+        let ends = |sockets: &sockets::Sockets| {
+            let ends = sockets.connected.iter();
+            ends.map(|socket| (socket.protocol, socket.local, socket.remote))
+                .collect::<Vec<_>>()
+        };
+        let question = (
+            Protocol::Udp,
+            asking.local_addr().unwrap(),
+            asking.peer_addr().unwrap(),
+        );
+        assert_eq!(ends(&at_web), [(Protocol::Tcp, from, to), question]);
+        assert_eq!(ends(&at_db), [(Protocol::Tcp, to, from)]);
+        assert_eq!(at_db.served, [(Protocol::Tcp, to.port())]);
+        assert_eq!(at_web.served, [(Protocol::Tcp, own.local_addr().unwrap().port())]);
+        assert_eq!(at_db.connected[0].tcp, Some(TcpState::Established));
+        let [sent, received] = at_db.connected[0].counters.unwrap();
+        assert_eq!((sent.bytes, received.bytes), (0, 8));
+        assert!(received.packets >= 2, "{received:?}");
+
+        drop((client, accepted, server, asking, own, own_client));
+        host.delete("web", web, &["default"]);
+        host.delete("db", db, &["default"]);
+        host.assert_nothing_left();
     });
 }

@@ -1,0 +1,159 @@
+//! The connections that the processes of one network namespace have open: `ss -tun` inside a container.
+//!
+//! Packets between two containers on one bridge never pass the host's connection tracking; what the two ends know of each
+//! other is all there is. The messages are the kernel's sock_diag(7), their numbers from linux/inet_diag.h, linux/tcp.h
+//! and net/tcp_states.h.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd};
+
+use netlink_sys::protocols::NETLINK_SOCK_DIAG;
+
+use super::conntrack::{Counter, TcpState};
+use super::netlink::{Netlink, Request, find};
+use super::{Protocol, namespace};
+use crate::error::Result;
+
+const SOCK_DIAG_BY_FAMILY: u16 = 20;
+const INET_DIAG_INFO: u16 = 2;
+/// TCP_LISTEN; sockets of UDP that have no peer are TCP_CLOSE.
+const LISTEN: u8 = 10;
+const CLOSE: u8 = 7;
+
+/// What one namespace has open.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sockets {
+    /// With a peer.
+    pub connected: Vec<Socket>,
+    /// Ports at which somebody waits for others, sorted.
+    pub served: Vec<(Protocol, u16)>,
+}
+
+/// A socket with a peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Socket {
+    /// TCP or UDP.
+    pub protocol: Protocol,
+    /// This end.
+    pub local: SocketAddr,
+    /// The other end, as this one knows it.
+    pub remote: SocketAddr,
+    /// For TCP.
+    pub tcp: Option<TcpState>,
+    /// For TCP: what was sent (and acknowledged) and received, segments and bytes of payload.
+    pub counters: Option<[Counter; 2]>,
+}
+
+/// The sockets of the namespace `netns`, TCP and UDP, IPv4 and IPv6, without those that talk to themselves.
+///
+/// `home` is the calling thread's own namespace, to which it returns.
+///
+/// # Errors
+/// When the namespace cannot be entered or the kernel refuses the list.
+pub fn dump(netns: BorrowedFd<'_>, home: impl AsFd) -> Result<Sockets> {
+    let mut netlink = namespace::visit(netns, home, || Netlink::open(NETLINK_SOCK_DIAG))?;
+    let mut sockets = Sockets::default();
+    for protocol in [Protocol::Tcp, Protocol::Udp] {
+        for family in [libc::AF_INET as u8, libc::AF_INET6 as u8] {
+            netlink.dump(list(family, protocol), |message| {
+                sockets.add(protocol, message);
+                Ok(())
+            })?;
+        }
+    }
+    sockets.served.sort_unstable();
+    sockets.served.dedup();
+    Ok(sockets)
+}
+
+impl Sockets {
+    fn add(&mut self, protocol: Protocol, message: &[u8]) -> Option<()> {
+        let (&family, &state) = (message.first()?, message.get(1)?);
+        let (local, remote) = (
+            end(family, message.get(4..)?, 0)?,
+            end(family, message.get(4..)?, 1)?,
+        );
+        if state == LISTEN || protocol == Protocol::Udp && state == CLOSE {
+            self.served.push((protocol, local.port()));
+        } else if !local.ip().is_loopback() && remote.port() != 0 {
+            const MESSAGE: usize = 72;
+            self.connected.push(Socket {
+                protocol,
+                local,
+                remote,
+                tcp: (protocol == Protocol::Tcp).then(|| tcp_state(state)).flatten(),
+                counters: find(message.get(MESSAGE..)?, INET_DIAG_INFO).and_then(counters),
+            });
+        }
+        Some(())
+    }
+}
+
+/// `struct inet_diag_req_v2`: sockets in any state.
+fn list(family: u8, protocol: Protocol) -> Request {
+    let number = match protocol {
+        Protocol::Tcp => libc::IPPROTO_TCP,
+        Protocol::Udp => libc::IPPROTO_UDP,
+        Protocol::Sctp => libc::IPPROTO_SCTP,
+    };
+    let wanted = 1u8 << (INET_DIAG_INFO - 1);
+    let mut payload = vec![family, number as u8, wanted, 0];
+    payload.extend(u32::MAX.to_ne_bytes());
+    // struct inet_diag_sockid, which a list does not look at.
+    payload.extend([0; 48]);
+    Request::raw(
+        SOCK_DIAG_BY_FAMILY,
+        0,
+        payload,
+        "list",
+        "sockets of the container",
+    )
+}
+
+/// One end in `struct inet_diag_sockid`: two ports and two addresses of 16 bytes, in network order. What an IPv6 socket
+/// calls `::ffff:10.0.0.1` is an IPv4 address on the wire.
+fn end(family: u8, id: &[u8], index: usize) -> Option<SocketAddr> {
+    let port = u16::from_be_bytes(*id.get(2 * index..)?.first_chunk()?);
+    let bytes = id.get(4 + 16 * index..)?;
+    let address = match i32::from(family) {
+        libc::AF_INET => IpAddr::from(Ipv4Addr::from(*bytes.first_chunk::<4>()?)),
+        _ => IpAddr::from(Ipv6Addr::from(*bytes.first_chunk::<16>()?)).to_canonical(),
+    };
+    Some(SocketAddr::new(address, port))
+}
+
+/// The states of net/tcp_states.h.
+fn tcp_state(state: u8) -> Option<TcpState> {
+    Some(match state {
+        1 => TcpState::Established,
+        2 => TcpState::SynSent,
+        // 12: before there is a socket.
+        3 | 12 => TcpState::SynReceived,
+        // FIN_WAIT1, FIN_WAIT2 and CLOSING, where both ends have sent a FIN.
+        4 | 5 | 11 => TcpState::FinWait,
+        6 => TcpState::TimeWait,
+        7 => TcpState::Close,
+        8 => TcpState::CloseWait,
+        9 => TcpState::LastAck,
+        _ => return None,
+    })
+}
+
+/// tcpi_bytes_acked, tcpi_bytes_received, tcpi_segs_out and tcpi_segs_in of `struct tcp_info`, which Linux has had since
+/// 4.2.
+fn counters(info: &[u8]) -> Option<[Counter; 2]> {
+    const BYTES: usize = 120;
+    let bytes = |index: usize| Some(u64::from_ne_bytes(*info.get(BYTES + 8 * index..)?.first_chunk()?));
+    let packets = |index: usize| {
+        Some(u32::from_ne_bytes(
+            *info.get(BYTES + 16 + 4 * index..)?.first_chunk()?,
+        ))
+    };
+    let counter = |index| {
+        Some(Counter {
+            packets: packets(index)?.into(),
+            bytes: bytes(index)?,
+        })
+    };
+    Some([counter(0)?, counter(1)?])
+}
