@@ -18,6 +18,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use netlink_packet_core::{NLA_F_NESTED, NLM_F_ACK};
 use netlink_sys::protocols::NETLINK_NETFILTER;
 use nix::errno::Errno;
+use serde::Serialize;
 
 use super::netlink::{Netlink, Request, absent, attribute, attributes, find};
 use super::{Port, Protocol};
@@ -101,7 +102,7 @@ pub struct Tuple {
 }
 
 /// What has passed so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Counter {
     /// Packets.
     pub packets: u64,
@@ -291,7 +292,8 @@ pub(super) fn forget_one_by_one(netlink: &mut Netlink, stale: &[Stale<'_>]) -> R
     Ok(())
 }
 
-fn protocol_number(protocol: Protocol) -> u8 {
+/// IPPROTO_TCP and so on.
+pub(super) fn protocol_number(protocol: Protocol) -> u8 {
     let number = match protocol {
         Protocol::Tcp => libc::IPPROTO_TCP,
         Protocol::Udp => libc::IPPROTO_UDP,

@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use netlink_sys::protocols::NETLINK_SOCK_DIAG;
 
-use super::conntrack::{Counter, TcpState};
+use super::conntrack::{Counter, TcpState, protocol_number};
 use super::netlink::{Netlink, Request, find};
 use super::{Protocol, namespace};
 use crate::error::Result;
@@ -67,6 +67,11 @@ pub fn dump(netns: BorrowedFd<'_>, home: impl AsFd) -> Result<Sockets> {
 }
 
 impl Sockets {
+    /// Whether somebody waits for others at this port.
+    pub fn serves(&self, protocol: Protocol, port: u16) -> bool {
+        self.served.binary_search(&(protocol, port)).is_ok()
+    }
+
     fn add(&mut self, protocol: Protocol, message: &[u8]) -> Option<()> {
         let (&family, &state) = (message.first()?, message.get(1)?);
         let (local, remote) = (
@@ -91,13 +96,8 @@ impl Sockets {
 
 /// `struct inet_diag_req_v2`: sockets in any state.
 fn list(family: u8, protocol: Protocol) -> Request {
-    let number = match protocol {
-        Protocol::Tcp => libc::IPPROTO_TCP,
-        Protocol::Udp => libc::IPPROTO_UDP,
-        Protocol::Sctp => libc::IPPROTO_SCTP,
-    };
     let wanted = 1u8 << (INET_DIAG_INFO - 1);
-    let mut payload = vec![family, number as u8, wanted, 0];
+    let mut payload = vec![family, protocol_number(protocol), wanted, 0];
     payload.extend(u32::MAX.to_ne_bytes());
     // struct inet_diag_sockid, which a list does not look at.
     payload.extend([0; 48]);
