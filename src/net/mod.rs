@@ -44,6 +44,7 @@ mod sysctl;
 mod taken;
 #[cfg(test)]
 mod tests;
+pub mod topology;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::BorrowedFd;

@@ -11,23 +11,24 @@ use netlink_packet_core::Parseable as _;
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_sys::protocols::NETLINK_ROUTE;
 
-use super::conntrack;
-use super::definition::{self, Definition, Dirs};
+use super::definition::Dirs;
 use super::flows::{self, Flow, Known};
-use super::lease::{Lease, Leases};
-use super::namespace::{self, NamespaceId};
+use super::inventory::{self, Description};
 use super::netlink::{Netlink, Request};
 use super::sockets::{self, Sockets};
+use super::topology::Topology;
+use super::{conntrack, namespace};
 use crate::error::{Error, Kind, Result};
 use crate::log;
+use crate::process::Process;
 
 /// The connections that containers have part in now.
 ///
 /// The process should have one thread: it visits the containers' namespaces.
 ///
 /// # Errors
-/// When the directory of definitions or the kernel's lists cannot be read. What cannot be read of a single network or
-/// container is said in the log and left out.
+/// When the networks or the kernel's lists cannot be read. What cannot be read of a single container is said in the log
+/// and left out.
 pub fn flows(dirs: &Dirs) -> Result<Vec<Flow>> {
     let mut known = Known {
         host: host_addresses()?.into_iter().collect(),
@@ -35,17 +36,24 @@ pub fn flows(dirs: &Dirs) -> Result<Vec<Flow>> {
     };
     let mut open = BTreeMap::new();
     let home = namespace::current()?;
-    for (definition, leases) in networks(dirs)? {
-        for lease in leases {
-            let owner = (lease.container.clone(), definition.name.clone());
-            for address in addresses(&lease) {
-                known.containers.insert(address, owner.clone());
+    for Description {
+        definition,
+        containers,
+        ..
+    } in inventory::list(dirs)?
+    {
+        for member in containers {
+            let addresses = [Some(member.address.into()), member.address6.map(IpAddr::from)];
+            for address in addresses.into_iter().flatten() {
+                let owner = (member.container.clone(), definition.name.clone());
+                known.containers.insert(address, owner);
             }
-            if let Entry::Vacant(place) = open.entry(lease.container.clone()) {
-                match sockets_of(&lease, &home) {
-                    Ok(Some(sockets)) => drop(place.insert(sockets)),
-                    Ok(None) => {}
-                    Err(error) => log::warn(error.during(format_args!("container {}", lease.container))),
+            if let Entry::Vacant(place) = open.entry(member.container.clone())
+                && let Some(process) = member.process
+            {
+                match sockets_of(process, &home) {
+                    Ok(sockets) => drop(sockets.map(|sockets| place.insert(sockets))),
+                    Err(error) => log::warn(error.during(format_args!("container {}", member.container))),
                 }
             }
         }
@@ -54,44 +62,21 @@ pub fn flows(dirs: &Dirs) -> Result<Vec<Flow>> {
     Ok(flows::join(&known, &conntrack::dump()?, &open))
 }
 
-/// Every network that is defined, with its leases.
-pub(super) fn networks(dirs: &Dirs) -> Result<Vec<(Definition, Vec<Lease>)>> {
-    let mut networks = Vec::new();
-    for name in definition::names(dirs)? {
-        match Definition::load(dirs, &name) {
-            Ok(Some(definition)) => networks.push((definition, leases(dirs, &name)?)),
-            Ok(None) => {}
-            Err(error) => log::warn(error),
-        }
-    }
-    Ok(networks)
+/// The map of the networks, as defined and as they are.
+///
+/// # Errors
+/// When the networks cannot be read.
+pub fn topology(dirs: &Dirs) -> Result<Topology> {
+    Ok(Topology::new(&inventory::list(dirs)?))
 }
 
-fn leases(dirs: &Dirs, network: &str) -> Result<Vec<Lease>> {
-    let leases = Leases::new(network, dirs.network(network)).all()?;
-    let readable = |lease: Result<Lease>| lease.inspect_err(|error| log::warn(error)).ok();
-    let mut leases: Vec<Lease> = leases.filter_map(readable).collect();
-    leases.sort_by_key(|lease| lease.address);
-    Ok(leases)
-}
-
-pub(super) fn addresses(lease: &Lease) -> Vec<IpAddr> {
-    [Some(lease.address.into()), lease.address6.map(IpAddr::from)]
-        .into_iter()
-        .flatten()
-        .collect()
-}
-
-/// What the container has open; `None` when its first process has ended.
-fn sockets_of(lease: &Lease, home: &File) -> Result<Option<Sockets>> {
-    let Some(process) = lease.process else {
-        return Ok(None);
-    };
+/// What the container of this process has open; `None` when the process has ended.
+fn sockets_of(process: Process, home: &File) -> Result<Option<Sockets>> {
     let Ok(netns) = File::open(format!("/proc/{}/ns/net", process.pid)) else {
         return Ok(None);
     };
-    // Another process may have the number by now.
-    match NamespaceId::of(&netns)? == lease.netns {
+    // Asked after opening: it was this process' namespace and not that of a later one with its number.
+    match process.is_alive()? {
         true => sockets::dump(netns.as_fd(), home).map(Some),
         false => Ok(None),
     }
