@@ -44,3 +44,5 @@ mod process;
 mod seccomp;
 #[path = "scenarios/subgroups.rs"]
 mod subgroups;
+#[path = "scenarios/topology.rs"]
+mod topology;

@@ -13,6 +13,7 @@ use super::file;
 use super::lease::{Lease, Leases, Links as _, Liveness};
 use super::link::Host;
 use super::membership::close_if_unused;
+use super::traffic::{Traffic, traffic};
 use crate::error::{Error, Kind, OsContext as _, Result};
 use crate::process::Process;
 
@@ -56,6 +57,9 @@ pub struct Member {
     /// It died without being deleted: its addresses are taken back when others need them.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub stale: bool,
+    /// What it has sent and received; only [`describe`] looks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub traffic: Option<Traffic>,
 }
 
 /// All networks that are defined, by name. One that cannot be read does not hide the others: it is warned of.
@@ -81,7 +85,16 @@ pub fn list(dirs: &Dirs) -> Result<Vec<Description>> {
 /// NotFound with a suggestion; InvalidConfig when its definition makes no sense.
 pub fn describe(dirs: &Dirs, name: &str) -> Result<Description> {
     let definition = Definition::load(dirs, name)?.ok_or_else(|| definition::unknown(dirs, name))?;
-    describe_defined(dirs, &mut Host::open()?, definition)
+    let mut network = describe_defined(dirs, &mut Host::open()?, definition)?;
+    let interfaces = network
+        .containers
+        .iter()
+        .map(|member| member.host_interface.as_str());
+    let counted = traffic(interfaces)?;
+    for (member, traffic) in network.containers.iter_mut().zip(counted) {
+        member.traffic = traffic;
+    }
+    Ok(network)
 }
 
 fn describe_defined(dirs: &Dirs, host: &mut Host, definition: Definition) -> Result<Description> {
@@ -118,6 +131,7 @@ fn member(lease: Lease, stale: bool) -> Member {
         ports: lease.ports,
         process: lease.process,
         stale,
+        traffic: None,
     }
 }
 

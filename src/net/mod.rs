@@ -45,6 +45,7 @@ mod taken;
 #[cfg(test)]
 mod tests;
 pub mod topology;
+mod traffic;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::BorrowedFd;
@@ -64,6 +65,7 @@ pub use self::prefix::Prefix;
 pub use self::publish::{PortRange, Publish};
 pub use self::reconcile::{Repair, reconcile};
 pub use self::subnet::{Subnet, Subnet6};
+pub use self::traffic::{Meter, Traffic, traffic};
 
 use self::lease::{Leases, Links as _, Liveness};
 use self::link::Host;

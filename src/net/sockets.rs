@@ -40,7 +40,7 @@ pub struct Socket {
     pub remote: SocketAddr,
     /// For TCP.
     pub tcp: Option<TcpState>,
-    /// For TCP: what was sent (and acknowledged) and received, segments and bytes of payload.
+    /// For TCP: what was sent and received, segments and bytes of payload.
     pub counters: Option<[Counter; 2]>,
 }
 
@@ -139,21 +139,24 @@ fn tcp_state(state: u8) -> Option<TcpState> {
     })
 }
 
-/// tcpi_bytes_acked, tcpi_bytes_received, tcpi_segs_out and tcpi_segs_in of `struct tcp_info`, which Linux has had since
-/// 4.2.
+/// From `struct tcp_info`, as Linux has it since 4.19. What was sent is tcpi_bytes_sent without what was repeated:
+/// tcpi_bytes_acked counts the SYN of who called, and of nobody else.
 fn counters(info: &[u8]) -> Option<[Counter; 2]> {
-    const BYTES: usize = 120;
-    let bytes = |index: usize| Some(u64::from_ne_bytes(*info.get(BYTES + 8 * index..)?.first_chunk()?));
-    let packets = |index: usize| {
-        Some(u32::from_ne_bytes(
-            *info.get(BYTES + 16 + 4 * index..)?.first_chunk()?,
-        ))
-    };
-    let counter = |index| {
-        Some(Counter {
-            packets: packets(index)?.into(),
-            bytes: bytes(index)?,
-        })
-    };
-    Some([counter(0)?, counter(1)?])
+    const BYTES_RECEIVED: usize = 128;
+    const SEGS_OUT: usize = 136;
+    const SEGS_IN: usize = 140;
+    const BYTES_SENT: usize = 200;
+    const BYTES_RETRANS: usize = 208;
+    let bytes = |at: usize| Some(u64::from_ne_bytes(*info.get(at..)?.first_chunk()?));
+    let packets = |at: usize| Some(u32::from_ne_bytes(*info.get(at..)?.first_chunk()?));
+    Some([
+        Counter {
+            packets: packets(SEGS_OUT)?.into(),
+            bytes: bytes(BYTES_SENT)?.saturating_sub(bytes(BYTES_RETRANS)?),
+        },
+        Counter {
+            packets: packets(SEGS_IN)?.into(),
+            bytes: bytes(BYTES_RECEIVED)?,
+        },
+    ])
 }

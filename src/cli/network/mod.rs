@@ -2,12 +2,14 @@
 
 mod connect;
 mod create;
+mod flows;
 mod inspect;
 mod ls;
 mod policy;
 mod prune;
 mod reconcile;
 mod rm;
+mod topology;
 
 use clap::Subcommand;
 
@@ -27,6 +29,7 @@ enum Verb {
     Connect(connect::ConnectArgs),
     Create(create::Args),
     Disconnect(connect::DisconnectArgs),
+    Flows(flows::Args),
     Inspect(inspect::Args),
     #[command(alias = "list")]
     Ls(ls::Args),
@@ -35,6 +38,7 @@ enum Verb {
     Reconcile(reconcile::Args),
     #[command(alias = "remove")]
     Rm(rm::Args),
+    Topology(topology::Args),
 }
 
 /// How lists are printed.
@@ -50,12 +54,14 @@ pub(super) fn run(store: &Store, args: &Args) -> Result<u8> {
         Verb::Connect(args) => connect::connect(store, args),
         Verb::Create(args) => create::run(&dirs, args),
         Verb::Disconnect(args) => connect::disconnect(store, args),
+        Verb::Flows(args) => flows::run(&dirs, args),
         Verb::Inspect(args) => inspect::run(&dirs, args),
         Verb::Ls(args) => ls::run(&dirs, args),
         Verb::Policy(args) => policy::run(&dirs, args),
         Verb::Prune(args) => prune::run(&dirs, args),
         Verb::Reconcile(args) => reconcile::run(&dirs, args),
         Verb::Rm(args) => rm::run(&dirs, args),
+        Verb::Topology(args) => topology::run(&dirs, args),
     }
     .map(|()| 0)
 }

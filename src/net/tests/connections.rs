@@ -205,6 +205,8 @@ fn both_ends_of_a_connection_inside_a_bridge_know_each_other_and_who_serves() {
         let [sent, received] = at_db.connected[0].counters.unwrap();
         assert_eq!((sent.bytes, received.bytes), (0, 8));
         assert!(received.packets >= 2, "{received:?}");
+        let [sent, received] = at_web.connected[0].counters.unwrap();
+        assert_eq!((sent.bytes, received.bytes), (8, 0));
 
         drop((client, accepted, server, asking, own, own_client));
         host.delete("web", web, &["default"]);
