@@ -54,17 +54,28 @@ pub fn hostname(name: &str) -> String {
 
 /// `/etc/resolv.conf`: the container's own resolver, behind which netd answers; the search list that was asked for, or
 /// else the host's; the host's options. A search list of `.` alone is no search list.
+///
+/// `ndots:0`, whatever the host has: a name is looked up as it stands before the search list is tried. Otherwise `db`
+/// would be asked for outside as `db.example.org`, and if there is such a host, the container of that name be hidden.
 pub fn resolv_conf(dns: &Dns) -> String {
     resolv_conf_from(&std::fs::read_to_string(RESOLV_CONF).unwrap_or_default(), dns)
 }
 
 fn resolv_conf_from(host: &str, dns: &Dns) -> String {
     let mut text = String::new();
+    let mut options = Vec::new();
     for line in host.lines() {
         let mut words = line.split_whitespace();
         match (words.next(), words.next()) {
             (Some("search" | "domain"), Some(_)) if dns.search.is_empty() => text.extend([line.trim(), "\n"]),
-            (Some("options" | "sortlist"), Some(_)) => text.extend([line.trim(), "\n"]),
+            (Some("sortlist"), Some(_)) => text.extend([line.trim(), "\n"]),
+            (Some("options"), _) => {
+                options.extend(
+                    line.split_whitespace()
+                        .skip(1)
+                        .filter(|option| !option.starts_with("ndots:")),
+                );
+            }
             _ => {}
         }
     }
@@ -77,7 +88,12 @@ fn resolv_conf_from(host: &str, dns: &Dns) -> String {
     if !domains.is_empty() {
         text.extend(["search ", &domains.join(" "), "\n"]);
     }
-    text + &format!("nameserver {}\n", Resolver::address())
+    options.push("ndots:0");
+    text + &format!(
+        "options {}\nnameserver {}\n",
+        options.join(" "),
+        Resolver::address()
+    )
 }
 
 #[cfg(test)]
@@ -95,7 +111,7 @@ mod tests {
     fn search_and_options_of_the_host_stay_and_its_servers_are_asked_by_others() {
         let host = "# made by hand\nsearch a.example b.example\nnameserver 127.0.0.53\nnameserver 192.0.2.1\n\
                     options ndots:2 edns0\n";
-        let expected = "search a.example b.example\noptions ndots:2 edns0\nnameserver 127.0.0.11\n";
+        let expected = "search a.example b.example\noptions edns0 ndots:0\nnameserver 127.0.0.11\n";
         assert_eq!(resolv_conf_from(host, &Dns::default()), expected);
     }
 
@@ -104,11 +120,11 @@ mod tests {
         let host = "search a.example\noptions ndots:2\n";
         assert_eq!(
             resolv_conf_from(host, &searching(&["shop.example", "b.example"])),
-            "options ndots:2\nsearch shop.example b.example\nnameserver 127.0.0.11\n"
+            "search shop.example b.example\noptions ndots:0\nnameserver 127.0.0.11\n"
         );
         assert_eq!(
             resolv_conf_from(host, &searching(&["."])),
-            "options ndots:2\nnameserver 127.0.0.11\n"
+            "options ndots:0\nnameserver 127.0.0.11\n"
         );
     }
 
