@@ -22,12 +22,14 @@
 //! | `protocol` | the messages between runtime and netd |
 //! | [`client`] | the runtime's side |
 //! | `process` | how a process becomes netd: own session, no privileges, nothing open that it does not need |
+//! | `confine` | the system calls that it may make from then on |
 //! | `server` | the event loop: conversations with the runtime, questions, upstream servers |
 //! | `names` | who has which name, and what is never asked elsewhere |
 //! | `upstream` | the servers for all other names |
 //! | `dns` | messages |
 
 pub mod client;
+mod confine;
 mod dns;
 mod names;
 pub mod process;

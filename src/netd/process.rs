@@ -17,6 +17,7 @@ use nix::sys::socket::{getsockopt, sockopt};
 use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, setsid};
 
 use super::client::lock_path;
+use super::confine::confine;
 use super::server::Server;
 use super::upstream::Upstream;
 use crate::error::{Error, Kind, OsContext as _, Result};
@@ -62,6 +63,7 @@ pub(super) fn prepare(dir: &Path) -> Result<Option<Server>> {
     }
     // Until here errors were for the runtime.
     dup2_stderr(null()?).os("close", "standard error")?;
+    confine()?;
     Ok(Some(server))
 }
 

@@ -91,6 +91,7 @@ fn it_runs_without_privileges() {
             assert_eq!(status(netd, set), "0000000000000000", "{set}");
         }
         assert_eq!(status(netd, "NoNewPrivs"), "1");
+        assert_eq!(status(netd, "Seccomp"), "2");
         assert_eq!(status(netd, "Name"), "minirun-netd");
         assert_eq!(status(netd, "Threads"), "1");
         assert_eq!(
