@@ -26,6 +26,8 @@ mod lifecycle;
 mod limits;
 #[path = "scenarios/mounts.rs"]
 mod mounts;
+#[path = "scenarios/names.rs"]
+mod names;
 #[path = "scenarios/namespaces.rs"]
 mod namespaces;
 #[path = "scenarios/native.rs"]

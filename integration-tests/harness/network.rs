@@ -133,6 +133,13 @@ impl<'h> Uplink<'h> {
     }
 }
 
+impl Uplink<'_> {
+    /// A process of the world outside.
+    pub(crate) fn pid(&self) -> i32 {
+        self.world.as_ref().unwrap().pid()
+    }
+}
+
 impl Drop for Uplink<'_> {
     fn drop(&mut self) {
         // After a failed scenario the host removes what it finds.
