@@ -77,6 +77,28 @@ fn containers_reach_each_other_over_both_families_by_the_addresses_that_inspect_
 }
 
 #[test]
+fn a_network_that_is_created_with_ipv6_alone_gives_unique_local_addresses() {
+    let host = Host::new();
+    host.minirun(["network", "create", "--ipv6", "shop"]).succeeds();
+    let shop = host.minirun(["network", "inspect", "shop"]).succeeds().json()[0].clone();
+    let subnet = shop["ipv6"]["subnet"].as_str().unwrap();
+    assert!(subnet.starts_with("fd") && subnet.ends_with("::/64"), "{subnet}");
+    let web = server(&host, "web", &["--network", "shop"]);
+    let db = server(&host, "db", &["--network", "shop"]);
+    assert!(
+        address6(&db).starts_with(subnet.trim_end_matches("/64")),
+        "{}",
+        address6(&db)
+    );
+    assert_eq!(known_at6(&web, &address6(&db)), address6(&web));
+    host.minirun(["network", "rm", "shop"]).exits(1).fails_with(&[
+        "network shop is in use by",
+        web.id(),
+        db.id(),
+    ]);
+}
+
+#[test]
 fn a_container_of_a_network_without_ipv6_has_no_ipv6_address_but_loopback() {
     let host = Host::new();
     let web = host.container("web").sleeping().detached(&[]);

@@ -7,7 +7,7 @@ use std::os::fd::AsFd as _;
 use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
 use serde_json::json;
 
-use super::sandbox::{Sandbox, call, inside, ip, namespace, parse, request, sandbox, wait_until};
+use super::sandbox::{Sandbox, call, inside, ip, namespace, outside, parse, request, sandbox, wait_until};
 use crate::error::Kind;
 use crate::net::{Attached, attach, check, disconnect, namespace as net_namespace};
 
@@ -115,6 +115,40 @@ fn forwarding_of_ipv6_is_for_networks_with_ipv6_and_leaves_what_listens_to_route
         }
         host.delete("plain", plain, &["default"]);
         host.delete("web", web, &["both"]);
+        host.assert_nothing_left();
+    });
+}
+
+#[test]
+fn what_a_host_learned_from_a_router_outlives_its_becoming_a_router_itself() {
+    sandbox(|host| {
+        let world = outside();
+        let local = |interface: &str| ip(&format!("-6 -o addr show dev {interface} scope link -tentative"));
+        wait_until("both ends have addresses of the link", || {
+            !local("uplink").is_empty() && inside(&world, || !local("eth0").is_empty())
+        });
+        let own = local("uplink");
+        let own = own.split_whitespace().nth(3).unwrap().split('/').next().unwrap();
+        let send = || {
+            inside(&world, || {
+                announce("2001:db8::".parse().unwrap(), own.parse().unwrap())
+            })
+        };
+        let default = || ip("-6 route show default");
+        send();
+        wait_until("the host has a default route", || default().contains("proto ra"));
+        define_both(host);
+        let web = namespace();
+        host.attach("web", &web, &["both"]).unwrap();
+        assert!(default().contains("proto ra"), "{}", default());
+        // And it would learn it again.
+        ip("-6 route flush proto ra");
+        send();
+        wait_until("the host has a default route again", || {
+            default().contains("proto ra")
+        });
+        host.delete("web", web, &["both"]);
+        ip("link del uplink");
         host.assert_nothing_left();
     });
 }
