@@ -114,7 +114,7 @@ fn forgets(forget: impl Fn(&[Stale<'_>]) + Send + 'static) {
         nft("flush chain inet test pre");
         client.send(b"still").unwrap();
         server.recv_from(&mut buffer).unwrap();
-        forget(&[Stale::Published(&port)]);
+        forget(&[Stale::Address("10.9.0.2".parse().unwrap())]);
         let left = conntrack::dump().unwrap();
         assert!(
             left.iter().all(|entry| entry.original.destination_port != 5300),
