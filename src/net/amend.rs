@@ -3,11 +3,12 @@
 use serde::Serialize;
 
 use super::definition::{self, DEFAULT, Definition, Dirs};
+use super::firewall;
 use super::lease::{Leases, Links as _, Liveness};
 use super::link::Host;
 use super::membership::taken_by_others;
 use super::policy::{Party, Ports, Rule, Stance};
-use super::reconcile::{Everything, refresh_firewall};
+use super::reconcile::Everything;
 use crate::error::{Error, Kind, Result};
 
 /// Allows what a rule says, on the network `network` or else on the one that the rule's target is on; returns its name.
@@ -75,7 +76,7 @@ pub fn amend(dirs: &Dirs, name: &str, change: impl FnOnce(&mut Definition) -> Re
         .check(name)
         .map_err(|why| Error::invalid(format_args!("network {name}"), why))?;
     definition.save(dirs)?;
-    refresh_firewall(dirs, &mut host, &everything).map(drop)
+    firewall::replace(dirs, &mut host, &everything.shared)
 }
 
 /// The network that a rule belongs to.
@@ -136,9 +137,13 @@ pub struct CountedRule {
     /// The rule.
     #[serde(flatten)]
     pub rule: Rule,
-    /// Packets that opened a connection, since the containers that it is about are there; nothing when none is.
+    /// Packets that opened a connection, since the network is in use or its policy was changed; nothing when it is not in
+    /// use.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub packets: Option<u64>,
+    /// Those that were more than the rule's rate, and refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub over: Option<u64>,
 }
 
 /// The policies of all networks, or of one.
@@ -150,15 +155,25 @@ pub fn policies(dirs: &Dirs, network: Option<&str>) -> Result<Vec<NetworkPolicy>
         Some(name) => vec![name.to_owned()],
         None => definition::names(dirs)?,
     };
+    let counters = firewall::counters(dirs)?;
     let mut policies = Vec::new();
     for name in names {
         let definition = Definition::load(dirs, &name)?.ok_or_else(|| definition::unknown(dirs, &name))?;
-        let rules = definition.policy.rules.into_iter();
+        let rules = definition.policy.rules.into_iter().enumerate();
+        let network = name.clone();
+        let counted = |(index, rule): (usize, Rule)| {
+            let seen = counters.rules.get(&(network.clone(), index));
+            CountedRule {
+                packets: seen.map(|seen| seen.allowed.packets),
+                over: seen.filter(|_| rule.rate.is_some()).map(|seen| seen.over.packets),
+                rule,
+            }
+        };
         policies.push(NetworkPolicy {
             network: name,
             within: definition.policy.within,
             egress: definition.policy.egress,
-            rules: rules.map(|rule| CountedRule { rule, packets: None }).collect(),
+            rules: rules.map(counted).collect(),
         });
     }
     Ok(policies)

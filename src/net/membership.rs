@@ -76,12 +76,14 @@ impl Joining<'_> {
             State::Down(shared) => set_up(dirs, host, &definition, shared),
         }
         .and_then(|bridge| host.connect(&lease, &definition, bridge, self.defaults, self.request.netns))
+        .and_then(|()| firewall::admit(dirs, &definition, &lease))
         .and_then(|()| match self.holder(sockets) {
             Some(holder) => names::announce(dirs, host, &definition, &lease, holder),
             None => Ok(()),
         });
         if let Err(error) = connected {
             report(names::withdraw(dirs, self.request.container, name));
+            report(firewall::dismiss(dirs, &definition, &lease));
             report(host.delete(&lease.host_interface));
             let released = leases.release(self.request.container, Some(&definition), host);
             report(released.map(drop));
@@ -222,7 +224,7 @@ pub(super) fn taken_by_others(dirs: &Dirs, name: &str) -> Result<Vec<Taken>> {
 /// Bridge, firewall, forwarding.
 fn set_up(dirs: &Dirs, host: &mut Host, definition: &Definition, shared: &Lock) -> Result<u32> {
     let bridge = bridge::bring_up(host, definition)?;
-    firewall::open(definition, shared)?;
+    firewall::open(dirs, host, definition, shared)?;
     forward(dirs, definition)?;
     Ok(bridge)
 }
@@ -248,8 +250,11 @@ pub(super) fn leave(dirs: &Dirs, host: &mut Host, container: &str, name: &str) -
     let leases = Leases::new(name, dir);
     let definition = Definition::load(dirs, name);
     let known = definition.as_ref().ok().and_then(Option::as_ref);
-    // Before the lease, from which all of this is found again.
+    // Before the lease, from which all of this is found again, and which keeps the address from others.
     names::withdraw(dirs, container, name)?;
+    if let (Some(definition), Ok(Some(lease))) = (known, leases.of(container)) {
+        firewall::dismiss(dirs, definition, &lease)?;
+    }
     let released = leases.release(container, known, host)?;
     match definition? {
         Some(definition) => close_if_unused(dirs, host, &definition, &leases, false),
@@ -289,13 +294,13 @@ pub(super) fn close_if_unused(
     if leases.in_use(host)? {
         return Ok(());
     }
-    let _shared = match has_shared {
+    let shared = match has_shared {
         true => None,
         false => Some(file::lock(&dirs.shared_lock())?),
     };
     let last = !any_other_in_use(dirs, host, definition)?;
     // Both, whatever becomes of the first.
-    let closed = firewall::close(definition, last);
+    let closed = firewall::close(dirs, host, definition, last, shared.as_ref());
     match host.link(&definition.bridge)? {
         Some(link) if link.is_our_bridge => host.delete(&definition.bridge).and(closed),
         _ => closed,

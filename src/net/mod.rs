@@ -57,6 +57,7 @@ pub use self::creation::{Wish, create};
 pub use self::definition::{DEFAULT, Definition, Dirs, Driver, names};
 pub use self::endpoint::{Endpoint, Mac, is_host_name};
 pub use self::files::{hostname, hosts, own_lines, resolv_conf};
+pub use self::firewall::{Counted, Counters, Refused, RuleCounters, counters};
 pub use self::inventory::{Description, Member, describe, list, prune, remove};
 pub use self::namespace::NamespaceId;
 

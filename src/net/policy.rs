@@ -34,11 +34,11 @@ pub enum Stance {
     Deny,
 }
 
-/// One permission.
+/// One permission; from the outside to published ports, which need none, a limit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Rule {
-    /// Who opens the connection: containers of any network.
+    /// Who opens the connection: containers of any network, or the outside.
     pub from: Party,
     /// To whom: containers of this network, or the outside.
     pub to: Party,
@@ -135,8 +135,10 @@ impl Rule {
     /// # Errors
     /// The field, and in words, what is wrong with it.
     pub(super) fn check(&self) -> Result<(), String> {
-        if self.from == Party::Outside {
-            return Err("from: \"outside\" cannot open connections to containers: publish a port".to_owned());
+        if self.from == Party::Outside && (self.rate.is_none() || self.to == Party::Outside) {
+            return Err(
+                "from: \"outside\" reaches containers through published ports alone; a rule can give those a rate".to_owned(),
+            );
         }
         if self.ports.is_empty() {
             return Err("ports: none given; write \"all\" for all".to_owned());

@@ -239,21 +239,15 @@ impl Reconciliation<'_> {
     }
 }
 
-/// Brings the firewall's table to what definitions and leases say; true when it was not so. A network is in use when its
-/// bridge stands.
+/// Brings the firewall's tables to what definitions and leases say; true when they were not so. A network is in use when
+/// its bridge stands.
 ///
 /// # Errors
 /// What the kernel or `nft` refused.
-pub(super) fn refresh_firewall(dirs: &Dirs, host: &mut Host, everything: &Everything) -> Result<bool> {
-    let mut changed = false;
-    for name in definition::names(dirs)? {
-        let Some(definition) = Definition::load(dirs, &name)? else {
-            continue;
-        };
-        if bridge::existing(host, &definition)?.is_some() && !firewall::is_open(&definition)? {
-            firewall::open(&definition, &everything.shared)?;
-            changed = true;
-        }
+fn refresh_firewall(dirs: &Dirs, host: &mut Host, everything: &Everything) -> Result<bool> {
+    let intact = firewall::is_intact(dirs, host)?;
+    if !intact {
+        firewall::replace(dirs, host, &everything.shared)?;
     }
-    Ok(changed)
+    Ok(!intact)
 }

@@ -1,0 +1,289 @@
+//! The few nf_tables messages that are worth their encoding: they are sent when `nft` would be too slow.
+//!
+//! Numbers and shapes are from the kernel's uapi headers linux/netfilter/nfnetlink.h and nf_tables.h. Integers in
+//! attributes are big endian.
+
+mod element;
+
+use netlink_packet_core::{NLA_F_NESTED, NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL};
+use netlink_sys::protocols::NETLINK_NETFILTER;
+
+pub(super) use self::element::{Data, Element, Part};
+
+use super::netlink::{Netlink, Request, absent, attribute, attributes, find};
+use crate::error::Result;
+
+const SUBSYSTEM: u16 = libc::NFNL_SUBSYS_NFTABLES as u16;
+const NESTED: u16 = NLA_F_NESTED;
+
+const NFTA_TABLE_NAME: u16 = 1;
+const NFTA_TABLE_USERDATA: u16 = 6;
+const NFTA_SET_ELEM_LIST_TABLE: u16 = 1;
+const NFTA_SET_ELEM_LIST_SET: u16 = 2;
+const NFTA_SET_ELEM_LIST_ELEMENTS: u16 = 3;
+const NFTA_LIST_ELEM: u16 = 1;
+const NFTA_CHAIN_TABLE: u16 = 1;
+const NFTA_CHAIN_NAME: u16 = 3;
+const NFTA_CHAIN_HOOK: u16 = 4;
+const NFTA_CHAIN_POLICY: u16 = 5;
+const NFTA_HOOK_HOOKNUM: u16 = 1;
+/// The type of a comment in the user data of tables (nft's libnftnl/udata.h).
+const NFTNL_UDATA_TABLE_COMMENT: u8 = 0;
+
+/// The families of tables that we have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Family {
+    /// IPv4 and IPv6.
+    Inet = libc::NFPROTO_INET as isize,
+    /// Frames inside bridges.
+    Bridge = libc::NFPROTO_BRIDGE as isize,
+}
+
+/// A chain of whatever table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Chain {
+    /// `NFPROTO_*`.
+    pub(super) family: u8,
+    pub(super) table: String,
+    pub(super) name: String,
+    /// Of a base chain, which hook calls it: `NF_INET_*`.
+    pub(super) hook: Option<u32>,
+    /// What does not meet a verdict in it is dropped.
+    pub(super) drops: bool,
+}
+
+/// A table of ours.
+pub(super) struct Table {
+    netlink: Netlink,
+    family: Family,
+    name: &'static str,
+}
+
+impl Table {
+    /// For the table of this name in the calling thread's network namespace, whether it exists or not.
+    pub(super) fn open(family: Family, name: &'static str) -> Result<Self> {
+        Ok(Self {
+            netlink: Netlink::open(NETLINK_NETFILTER)?,
+            family,
+            name,
+        })
+    }
+
+    /// The table's comment, empty when it has none; `None` when there is no such table. A round trip that takes no lock
+    /// of the firewall.
+    pub(super) fn comment(&mut self) -> Result<Option<String>> {
+        let body = text(NFTA_TABLE_NAME, self.name);
+        let request = self.query(libc::NFT_MSG_GETTABLE, &body, "look up nftables table");
+        match self.netlink.exchange(&[request]) {
+            Ok(answers) => Ok(Some(
+                answers.first().map(|answer| comment(answer)).unwrap_or_default(),
+            )),
+            Err(error) if absent(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether table, set and element exist; a round trip that takes no lock of the firewall.
+    pub(super) fn contains(&mut self, element: &Element) -> Result<bool> {
+        let body = self.elements(&element.set, &[element]);
+        let request = self.query(
+            libc::NFT_MSG_GETSETELEM,
+            &body,
+            "look up element of nftables table",
+        );
+        match self.netlink.exchange(&[request]) {
+            Ok(_) => Ok(true),
+            Err(error) if absent(&error) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether all of them exist.
+    pub(super) fn contain(&mut self, elements: &[Element]) -> Result<bool> {
+        for element in elements {
+            if !self.contains(element)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Adds the elements, all or none; those that exist already stay.
+    pub(super) fn add(&mut self, elements: &[Element]) -> Result<()> {
+        self.change(
+            libc::NFT_MSG_NEWSETELEM,
+            NLM_F_CREATE,
+            elements,
+            "add elements to nftables table",
+        )
+    }
+
+    /// Adds the elements, all or none.
+    ///
+    /// # Errors
+    /// With `EEXIST` when one of them exists.
+    pub(super) fn add_new(&mut self, elements: &[Element]) -> Result<()> {
+        self.change(
+            libc::NFT_MSG_NEWSETELEM,
+            NLM_F_CREATE | NLM_F_EXCL,
+            elements,
+            "add elements to nftables table",
+        )
+    }
+
+    /// Removes those of the elements that exist. One that is missing would fail the whole transaction, and the kernel
+    /// takes milliseconds to undo it; so they are looked up first, which takes microseconds.
+    pub(super) fn remove(&mut self, elements: &[Element]) -> Result<()> {
+        let mut present = Vec::new();
+        for element in elements {
+            if self.contains(element)? {
+                present.push(element.clone());
+            }
+        }
+        self.change(
+            libc::NFT_MSG_DELSETELEM,
+            0,
+            &present,
+            "remove elements of nftables table",
+        )
+    }
+
+    /// Deletes the table with all that is in it, if it exists.
+    pub(super) fn delete(&mut self) -> Result<()> {
+        if self.comment()?.is_none() {
+            return Ok(());
+        }
+        let body = self.payload(&text(NFTA_TABLE_NAME, self.name));
+        let request = Request::raw(
+            message(libc::NFT_MSG_DELTABLE),
+            NLM_F_ACK,
+            body,
+            "delete nftables table",
+            self.name,
+        );
+        self.transaction(vec![request])
+    }
+
+    fn change(&mut self, kind: i32, flags: u16, elements: &[Element], stage: &'static str) -> Result<()> {
+        if elements.is_empty() {
+            return Ok(());
+        }
+        let mut requests = Vec::new();
+        // One message per run of elements of the same set.
+        for run in elements.chunk_by(|a, b| a.set == b.set) {
+            let Some(first) = run.first() else { continue };
+            let body = self.payload(&self.elements(&first.set, &run.iter().collect::<Vec<_>>()));
+            let subject = format!("{}, set {}", self.name, first.set);
+            requests.push(Request::raw(
+                message(kind),
+                flags | NLM_F_ACK,
+                body,
+                stage,
+                subject,
+            ));
+        }
+        self.transaction(requests)
+    }
+
+    fn transaction(&mut self, mut requests: Vec<Request>) -> Result<()> {
+        let mark = |kind: i32| {
+            let body = header(libc::AF_UNSPEC as u8, SUBSYSTEM);
+            Request::raw(kind as u16, 0, body, "start transaction on", "nftables").unanswered()
+        };
+        requests.insert(0, mark(libc::NFNL_MSG_BATCH_BEGIN));
+        requests.push(mark(libc::NFNL_MSG_BATCH_END));
+        self.netlink.exchange(&requests).map(drop)
+    }
+
+    fn query(&self, kind: i32, body: &[u8], stage: &'static str) -> Request {
+        Request::raw(message(kind), 0, self.payload(body), stage, self.name)
+    }
+
+    fn payload(&self, body: &[u8]) -> Vec<u8> {
+        [header(self.family as u8, 0), body.to_vec()].concat()
+    }
+
+    fn elements(&self, set: &str, elements: &[&Element]) -> Vec<u8> {
+        let list: Vec<u8> = elements
+            .iter()
+            .flat_map(|element| element.encode())
+            .flat_map(|element| attribute(NFTA_LIST_ELEM | NESTED, &element))
+            .collect();
+        [
+            text(NFTA_SET_ELEM_LIST_TABLE, self.name),
+            text(NFTA_SET_ELEM_LIST_SET, set),
+            attribute(NFTA_SET_ELEM_LIST_ELEMENTS | NESTED, &list),
+        ]
+        .concat()
+    }
+}
+
+/// The chains of the calling thread's network namespace, of all tables.
+///
+/// # Errors
+/// When the kernel refuses the list.
+pub(super) fn chains() -> Result<Vec<Chain>> {
+    let request = Request::raw(
+        message(libc::NFT_MSG_GETCHAIN),
+        0,
+        header(libc::NFPROTO_UNSPEC as u8, 0),
+        "list chains of",
+        "nftables",
+    );
+    let mut chains = Vec::new();
+    Netlink::open(NETLINK_NETFILTER)?.dump(request, |message| {
+        chains.extend(chain(message));
+        Ok(())
+    })?;
+    Ok(chains)
+}
+
+fn chain(message: &[u8]) -> Option<Chain> {
+    let family = *message.first()?;
+    let body = message.get(header(0, 0).len()..)?;
+    let number = |bytes: &[u8]| Some(u32::from_be_bytes(*bytes.first_chunk()?));
+    let hook = find(body, NFTA_CHAIN_HOOK).and_then(|hook| find(hook, NFTA_HOOK_HOOKNUM));
+    Some(Chain {
+        family,
+        table: string(find(body, NFTA_CHAIN_TABLE)?),
+        name: string(find(body, NFTA_CHAIN_NAME)?),
+        hook: hook.and_then(number),
+        drops: find(body, NFTA_CHAIN_POLICY).and_then(number) == Some(libc::NF_DROP as u32),
+    })
+}
+
+/// The comment in the user data of a table: records of type, length and value.
+fn comment(answer: &[u8]) -> String {
+    let body = answer.get(header(0, 0).len()..).unwrap_or_default();
+    let mut data = attributes(body)
+        .find(|attribute| attribute.kind == NFTA_TABLE_USERDATA)
+        .map_or(&[][..], |attribute| attribute.value);
+    while let [kind, length, rest @ ..] = data {
+        let Some((value, after)) = rest.split_at_checked(usize::from(*length)) else {
+            break;
+        };
+        if *kind == NFTNL_UDATA_TABLE_COMMENT {
+            return string(value);
+        }
+        data = after;
+    }
+    String::new()
+}
+
+fn string(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).trim_end_matches('\0').to_owned()
+}
+
+fn message(kind: i32) -> u16 {
+    SUBSYSTEM << 8 | kind as u16
+}
+
+/// `struct nfgenmsg`: family, version, resource in network order.
+fn header(family: u8, resource: u16) -> Vec<u8> {
+    let [high, low] = resource.to_be_bytes();
+    vec![family, 0, high, low]
+}
+
+fn text(kind: u16, value: &str) -> Vec<u8> {
+    attribute(kind, &[value.as_bytes(), &[0]].concat())
+}
