@@ -31,6 +31,7 @@ pub(crate) use network::Uplink;
 pub(crate) use output::Output;
 pub(crate) use probe::{PROBE, Report};
 pub(crate) use random::Random;
+pub(crate) use rootfs::busybox;
 
 use std::io::Write;
 use std::time::{Duration, Instant};

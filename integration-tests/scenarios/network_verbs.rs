@@ -1,8 +1,10 @@
 //! `minirun network` and the network flags of `run`: making and removing networks, joining and leaving them, repairing.
 
+use std::fs;
+
 use serde_json::{Value, json};
 
-use crate::harness::{Container, Host, Output};
+use crate::harness::{Container, Host, Output, busybox, wait_until};
 
 /// A network by the command line.
 #[track_caller]
@@ -342,4 +344,69 @@ fn reconcile_brings_back_a_bridge_and_a_link_that_somebody_deleted() {
             .stdout
             .contains("default via")
     );
+}
+
+#[test]
+fn reconcile_restores_what_nft_flush_ruleset_took() {
+    let host = Host::new();
+    let web = server(&host, "web", &["--publish", "8080"]);
+    let port = web.inspect()["networks"][0]["ports"][0]["host"].clone();
+    let url = format!("http://127.0.0.1:{port}/");
+    let reaches = || {
+        host.command(&busybox())
+            .args(["timeout", "5", "busybox", "wget", "-qO-", &url])
+            .output()
+    };
+    assert_eq!(reaches().stdout, "hello\n");
+    host.nft("flush ruleset");
+    assert_ne!(reaches().code, 0);
+    let said = host.minirun(["network", "reconcile"]).succeeds().stdout;
+    assert!(said.contains("firewall"), "{said}");
+    assert_eq!(reaches().succeeds().stdout, "hello\n");
+}
+
+#[test]
+fn reconcile_takes_away_what_a_container_left_that_is_gone() {
+    let host = Host::new();
+    let keeper = server(&host, "keeper", &[]);
+    let web = server(&host, "web", &["--publish", "8080"]);
+    let port = web.inspect()["networks"][0]["ports"][0]["host"].clone();
+    assert!(host.nft("list ruleset").contains(&format!("{port} : ")));
+    web.kill("KILL").succeeds();
+    web.wait_for_status("stopped");
+    wait_until("the dead container's link is gone", || {
+        let link = web.inspect()["networks"][0]["hostInterface"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        !host.ip("-o link").stdout.contains(&link)
+    });
+    let said = host.minirun(["network", "reconcile"]).succeeds().stdout;
+    assert!(said.contains(web.id()), "{said}");
+    assert!(!host.nft("list ruleset").contains(&format!("{port} : ")));
+    let lease = host.path("/run/minirun/net/default/containers").join(web.id());
+    assert!(!fs::exists(lease).unwrap());
+    host.known_at(&keeper.address());
+}
+
+#[test]
+fn a_port_of_a_container_that_died_is_free_for_the_next() {
+    let host = Host::new();
+    let first = server(&host, "first", &["--publish", "8080"]);
+    let port = first.inspect()["networks"][0]["ports"][0]["host"].clone();
+    let publish = format!("{port}:8080");
+    let second = host.container("second").serving();
+    second
+        .run_bundle(&["--detach", "--publish", &publish])
+        .exits(1)
+        .fails_with(&[&port.to_string(), first.id()]);
+    first.kill("KILL").succeeds();
+    first.wait_for_status("stopped");
+    let second = second.detached(&["--publish", &publish]).listens();
+    let url = format!("http://127.0.0.1:{port}/");
+    assert_eq!(host.sh(&format!("wget -qO- {url}")).stdout, "hello\n");
+    // The end of the first one does not take the second one's port along.
+    first.delete_force().succeeds();
+    assert_eq!(host.sh(&format!("wget -qO- {url}")).stdout, "hello\n");
+    drop(second);
 }

@@ -19,6 +19,7 @@ use super::definition::{self, Dirs};
 use super::lease::Leases;
 use super::policy::Protocol;
 use crate::error::{Error, Kind, Result};
+use crate::process::Process;
 use crate::sys;
 
 /// A wish to publish ports: `[IP:][HOST:]CONTAINER[/tcp|udp|sctp]`, where both may be ranges.
@@ -230,7 +231,9 @@ pub(super) fn owner(dirs: &Dirs, port: &Port) -> Option<String> {
         leases.find_map(|lease| {
             let lease = lease.ok()?;
             let has = lease.ports.iter().any(|theirs| overlap(theirs, port));
-            has.then_some(lease.container)
+            // Of a container that died without being deleted the ports are free.
+            let lives = |process: Process| process.is_alive().unwrap_or(true);
+            (has && lease.process.is_none_or(lives)).then_some(lease.container)
         })
     })
 }

@@ -105,6 +105,7 @@ impl Reconciliation<'_> {
                 Liveness::Live => living.push(lease),
                 Liveness::Elsewhere => {}
                 Liveness::Gone => {
+                    firewall::dismiss(self.dirs, &definition, &lease)?;
                     names::withdraw(self.dirs, &lease.container, name)?;
                     leases.release(&lease.container, Some(&definition), &mut self.host)?;
                     let Lease {

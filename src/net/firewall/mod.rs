@@ -201,8 +201,9 @@ pub(super) fn admit(dirs: &Dirs, definition: &Definition, lease: &Lease) -> Resu
                     ),
                 ));
             }
-            // Nobody's: what a killed command left.
-            table.remove(&ports)?;
+            // Nobody's who lives: what a killed command or a dead container left.
+            let theirs: Vec<Element> = ports.iter().map(Element::whatever).collect();
+            table.remove(&theirs)?;
             table.add_new(&ports)?;
         }
         result => result?,

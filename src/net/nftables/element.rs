@@ -76,6 +76,14 @@ impl Element {
         }
     }
 
+    /// Whatever its key maps to.
+    pub(in crate::net) fn whatever(&self) -> Self {
+        Self {
+            data: None,
+            ..self.clone()
+        }
+    }
+
     /// `NFTA_LIST_ELEM`s without their header: one, or two for a bare subnet, whose set is a tree of the places where
     /// a subnet starts and where the rest of the world does.
     pub(super) fn encode(&self) -> Vec<Vec<u8>> {
@@ -100,6 +108,23 @@ impl Element {
         }
         element.extend(data);
         vec![element]
+    }
+}
+
+impl Element {
+    /// Whether the kernel's answer about this element tells the data that it is to have. Verdicts are not compared: of
+    /// those there is one for a key.
+    pub(super) fn has_data_of(&self, answer: &[u8]) -> bool {
+        let Some(Data::Parts(parts)) = &self.data else {
+            return true;
+        };
+        let expected: Vec<u8> = parts.iter().flat_map(|part| part.bytes(false)).collect();
+        let body = answer.get(super::header(0, 0).len()..).unwrap_or_default();
+        super::find(body, super::NFTA_SET_ELEM_LIST_ELEMENTS)
+            .and_then(|list| super::find(list, super::NFTA_LIST_ELEM))
+            .and_then(|element| super::find(element, NFTA_SET_ELEM_DATA))
+            .and_then(|data| super::find(data, NFTA_DATA_VALUE))
+            .is_some_and(|found| found == expected)
     }
 }
 

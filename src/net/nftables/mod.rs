@@ -83,7 +83,8 @@ impl Table {
         }
     }
 
-    /// Whether table, set and element exist; a round trip that takes no lock of the firewall.
+    /// Whether table, set and element exist, a map's element with this very data: the key may be somebody else's by now.
+    /// A round trip that takes no lock of the firewall.
     pub(super) fn contains(&mut self, element: &Element) -> Result<bool> {
         let body = self.elements(&element.set, &[element]);
         let request = self.query(
@@ -92,7 +93,7 @@ impl Table {
             "look up element of nftables table",
         );
         match self.netlink.exchange(&[request]) {
-            Ok(_) => Ok(true),
+            Ok(answers) => Ok(answers.first().is_some_and(|answer| element.has_data_of(answer))),
             Err(error) if absent(&error) => Ok(false),
             Err(error) => Err(error),
         }
