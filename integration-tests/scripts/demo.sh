@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# `make demo`: a Python service with its Redis, each in a container that minirun makes, on a network that minirun makes.
+# `make demo`: a Python service with its Redis, each in a container that minirun makes, on a network that minirun makes,
+# with a published port, names, and a policy that lets one talk to the other on one port.
 # Every step shows the command that a person would type. Exits with 0 only if all of it held and nothing is left.
 set -euo pipefail
 . "$(dirname "$0")/narrate.sh"
@@ -7,6 +8,7 @@ cd "$repository"
 
 minirun=${MINIRUN_BIN:-bin/minirun}
 containers=(redis-cache product-service)
+network=minirun-demo
 work=$(mktemp -d)
 started=()
 
@@ -28,11 +30,14 @@ footprint() (
     find /sys/fs/cgroup -type d 2>/dev/null | grep -E "/[^/]*($names)[^/]*$" | sed 's/^/cgroup /'
     cut -d' ' -f5 /proc/self/mountinfo | grep -E "minirun|$names" | sed 's/^/mount /'
     # A network remembers which addresses it gave out last, and that it switched forwarding on: no container's.
-    find /run/minirun ! -type d ! -name '*lock*' ! -name history.json ! -name .host.json 2>/dev/null | sed 's/^/record /'
+    find /run/minirun ! -type d ! -name '*lock*' ! -name .netd.sock ! -name history.json ! -name .host.json 2>/dev/null |
+        sed 's/^/record /'
+    find /var/lib/minirun -name "*$network*" 2>/dev/null | sed 's/^/network /'
     # The dead that wait for this host's init to collect them are its business.
-    grep -lE "($names)" /proc/[0-9]*/cgroup 2>/dev/null | cut -d/ -f3 | while read -r pid; do
-        grep -q '^State:.[^ZX]' "/proc/$pid/status" 2>/dev/null && echo "process $pid"
-    done
+    { grep -lE "($names)" /proc/[0-9]*/cgroup; grep -lx minirun-netd /proc/[0-9]*/comm; } 2>/dev/null | cut -d/ -f3 |
+        while read -r pid; do
+            grep -q '^State:.[^ZX]' "/proc/$pid/status" 2>/dev/null && echo "process $pid"
+        done
     true
 )
 
@@ -48,6 +53,7 @@ finish() {
     for name in "${started[@]}"; do
         timeout --foreground 60 "$minirun" delete -f "$name" >/dev/null 2>&1 || true
     done
+    [ "$status" = 0 ] || timeout --foreground 60 "$minirun" network rm "$network" >/dev/null 2>&1 || true
     rm -rf "$work"
     exit "$status"
 }
@@ -55,10 +61,8 @@ trap finish EXIT
 
 # --- small questions to minirun -----------------------------------------------------------------------------------
 
-address_of() { # the first network's address, without the prefix length
-    local address
-    address=$("$minirun" inspect "$1" | jq -er '.networks[0].address')
-    echo "${address%/*}"
+address_of() { # the first network's address
+    "$minirun" inspect "$1" | jq -er '.networks[0].address'
 }
 
 # The file of a container's cgroup, wherever its controller is mounted: one tree on v2, one for each on v1.
@@ -73,15 +77,30 @@ cgroup_file() { # CONTAINER FILE...
         done
 }
 
-start() { # CONTAINER: its output goes to a log, as it would to a terminal
-    show "bin/minirun run -d bundles/$1"
-    if "$minirun" state "$1" >/dev/null 2>&1; then
-        die "a container named $1 exists already; remove it first: bin/minirun delete -f $1"
+start() { # CONTAINER OPTION...: its output goes to a log, as it would to a terminal
+    local container=$1
+    shift
+    show "bin/minirun run -d $* bundles/$container"
+    if "$minirun" state "$container" >/dev/null 2>&1; then
+        die "a container named $container exists already; remove it first: bin/minirun delete -f $container"
     fi
     mkdir -p "$logs"
-    : >"$logs/$1.log"
-    started=("$1" "${started[@]}")
-    timeout --foreground 60 "$minirun" run -d "bundles/$1" >"$logs/$1.log" 2>&1 </dev/null
+    : >"$logs/$container.log"
+    started=("$container" "${started[@]}")
+    timeout --foreground 60 "$minirun" run -d "$@" "bundles/$container" >"$logs/$container.log" 2>&1 </dev/null
+}
+
+# Waits until the service says that its cache is up or down; what it said last is in $work/health.
+cache_is() { # up|down
+    local deadline=$((SECONDS + 60))
+    until curl -fsS --max-time 5 "$service/health" 2>"$work/curl" | tee "$work/health" | grep -q "\"cache\":\"$1\""; do
+        ((SECONDS < deadline)) || {
+            cat "$work/curl" "$work/health" >&2
+            die "$service/health does not say that the cache is $1 after 60 seconds"
+        }
+        sleep 0.1
+    done
+    cat "$work/health"
 }
 
 # --- the demo -----------------------------------------------------------------------------------------------------
@@ -90,26 +109,39 @@ start() { # CONTAINER: its output goes to a log, as it would to a terminal
 [ -x "$minirun" ] || die "there is no $minirun: make build"
 footprint | sort -u >"$work/before"
 
+heading "A network on which nobody may talk to anybody"
+if "$minirun" network inspect "$network" >/dev/null 2>&1; then
+    die "a network named $network exists already; remove it first: bin/minirun network rm $network"
+fi
+minirun network create --within deny "$network" >/dev/null
+
 heading "Two containers, one command each"
-start redis-cache
-start product-service
+start product-service --network "$network" --publish 5000
+start redis-cache --network "$network"
 minirun list
 
-heading "Their addresses, on the network that minirun made"
-for name in "${containers[@]}"; do
-    show "bin/minirun inspect $name | jq -r '.networks[0].address'"
-    address_of "$name"
-done
-service=http://$(address_of product-service):5000
-
-heading "The service answers"
+heading "A port of this host leads to the service"
+show "bin/minirun inspect product-service | jq -c '.networks[0].ports[0]'"
+"$minirun" inspect product-service | jq -c '.networks[0].ports[0]'
+service=http://127.0.0.1:$("$minirun" inspect product-service | jq -er '.networks[0].ports[0].host')
 show "curl $service/health"
-deadline=$((SECONDS + 60))
-until curl -fsS --max-time 2 "$service/health" 2>"$work/curl" | tee "$work/health" | grep -q '"cache":"up"'; do
-    ((SECONDS < deadline)) || { cat "$work/curl" "$work/health" >&2; die "$service/health is not well after 60 seconds"; }
-    sleep 0.1
-done
-cat "$work/health"
+cache_is down
+good "the service answers, but does not reach its cache"
+
+heading "Names: the service finds its cache, which came later"
+lookup='import socket; print(socket.gethostbyname("redis-cache"))'
+show "bin/minirun exec product-service python3 -c '$lookup'"
+found=$(timeout --foreground 60 "$minirun" exec product-service python3 -c "$lookup")
+say "$found"
+[ "$found" = "$(address_of redis-cache)" ] || die "that is not the address of redis-cache"
+
+heading "One rule: the service may talk to its cache, on one port"
+minirun network policy allow product-service redis-cache 6379/tcp
+show "curl $service/health"
+cache_is up
+minirun network policy ls "$network"
+minirun network topology
+good "and nothing else may"
 
 heading "The product list, computed once, then from Redis"
 for expected in miss hit; do
@@ -176,6 +208,7 @@ good "the allocation was killed, the service lives on"
 heading "All gone"
 for name in product-service redis-cache; do minirun delete -f "$name"; done
 started=()
+minirun network rm "$network"
 footprint | sort -u >"$work/after"
 if comm -13 "$work/before" "$work/after" | grep .; then
     die "the lines above are left over"
