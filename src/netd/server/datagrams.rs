@@ -82,6 +82,6 @@ impl Server {
             refusal(&query, Code::NoSuchName, &mut self.answer);
             return Outcome::Answered;
         }
-        self.forward(holder, &query, packet, asker)
+        self.forward(holder, &query, asker)
     }
 }

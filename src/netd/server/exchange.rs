@@ -39,9 +39,9 @@ const BURST: usize = 4;
 pub(super) struct Exchange {
     holder: Holder,
     asker: Asker,
-    /// As the container wrote it.
-    packet: Box<[u8]>,
-    /// As servers get it.
+    /// The container's number for it.
+    id: u16,
+    /// As servers get it. What the container sent is not kept: it may be longer by far.
     asked: Vec<u8>,
     servers: Vec<SocketAddr>,
     attempt: usize,
@@ -81,23 +81,18 @@ enum Progress {
 
 impl Server {
     /// Asks the container's upstream servers, or says at once that it cannot.
-    pub(super) fn forward(
-        &mut self,
-        holder: Holder,
-        query: &Query<'_>,
-        packet: &[u8],
-        asker: Asker,
-    ) -> Outcome {
+    pub(super) fn forward(&mut self, holder: Holder, query: &Query<'_>, asker: Asker) -> Outcome {
         let Some(container) = self.containers.get(&holder) else {
             return Outcome::Ignored;
         };
-        if self.is_repeated(container, packet, asker) {
+        let number = random::u16();
+        let asked = query.forwarded(number.unwrap_or_default());
+        if self.is_repeated(container, query.id, &asked, asker) {
             return Outcome::Ignored;
         }
         let servers = self.upstream.servers(container.upstream());
         let place = container.exchanges.len() < MOST && self.make_place(holder);
-        let number = random::u16();
-        let (Some(number), false, true) = (number, servers.is_empty(), place) else {
+        if number.is_none() || servers.is_empty() || !place {
             refusal(query, Code::ServerFailure, &mut self.answer);
             return Outcome::Answered;
         };
@@ -106,8 +101,8 @@ impl Server {
         let exchange = Exchange {
             holder,
             asker,
-            packet: packet.into(),
-            asked: query.forwarded(number),
+            id: query.id,
+            asked,
             servers,
             attempt: 0,
             way: None,
@@ -124,12 +119,15 @@ impl Server {
     }
 
     /// The client has become impatient: the same question is on its way.
-    fn is_repeated(&self, container: &Container, packet: &[u8], asker: Asker) -> bool {
+    fn is_repeated(&self, container: &Container, id: u16, asked: &[u8], asker: Asker) -> bool {
         container
             .exchanges
             .iter()
             .any(|token| match self.sources.get(token) {
-                Some(Source::Exchange(exchange)) => exchange.asker == asker && *exchange.packet == *packet,
+                Some(Source::Exchange(exchange)) => {
+                    // But for the number that servers get.
+                    (exchange.asker, exchange.id) == (asker, id) && exchange.asked.get(2..) == asked.get(2..)
+                }
                 _ => false,
             })
     }
@@ -238,7 +236,7 @@ impl Server {
         let Some(exchange) = self.take_exchange(token) else {
             return;
         };
-        if let Parsed::Query(query) = parse(&exchange.packet) {
+        if let Some(query) = exchange.query() {
             cut(&mut answer, &query, exchange.asker.limit(&query));
             self.answer = answer;
             self.hand_over(&exchange);
@@ -249,7 +247,7 @@ impl Server {
         let Some(exchange) = self.take_exchange(token) else {
             return;
         };
-        if let Parsed::Query(query) = parse(&exchange.packet) {
+        if let Some(query) = exchange.query() {
             refusal(&query, Code::ServerFailure, &mut self.answer);
             self.hand_over(&exchange);
         }
@@ -260,6 +258,24 @@ impl Server {
         match exchange.asker {
             Asker::Datagram(to) => self.send(exchange.holder, to),
             Asker::Stream(connection) => self.reply_to_connection(connection),
+        }
+    }
+
+    /// The connection that this container's question came by is gone: nobody waits for the answer.
+    pub(super) fn end_exchange_of(&mut self, holder: Holder, connection: Token) {
+        let own = self
+            .containers
+            .get(&holder)
+            .map(|container| container.exchanges.as_slice());
+        let waiting = own
+            .unwrap_or_default()
+            .iter()
+            .find(|token| match self.sources.get(token) {
+                Some(Source::Exchange(exchange)) => exchange.asker == Asker::Stream(connection),
+                _ => false,
+            });
+        if let Some(token) = waiting.copied() {
+            self.end_exchange(token);
         }
     }
 
@@ -289,6 +305,17 @@ impl Server {
 }
 
 impl Exchange {
+    /// What the container has asked.
+    fn query(&self) -> Option<Query<'_>> {
+        match parse(&self.asked) {
+            Parsed::Query(mut query) => {
+                query.id = self.id;
+                Some(query)
+            }
+            Parsed::Wrong(..) | Parsed::Noise => None,
+        }
+    }
+
     fn server(&self) -> Option<SocketAddr> {
         self.servers
             .get(self.attempt % self.servers.len().max(1))

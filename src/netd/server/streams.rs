@@ -119,7 +119,11 @@ impl Server {
         if let Some(container) = self.containers.get_mut(&connection.holder) {
             container.connections.retain(|other| *other != token);
         }
+        let waiting = connection.is_waiting.then_some(connection.holder);
         self.sources.remove(&token);
+        if let Some(holder) = waiting {
+            self.end_exchange_of(holder, token);
+        }
     }
 
     /// Goes on with a connection as far as is possible now.

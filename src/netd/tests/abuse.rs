@@ -2,12 +2,9 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, UdpSocket};
-use std::os::fd::AsFd as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use nix::sys::socket::{setsockopt, sockopt};
-
-use super::host::{Container, Host, host, read_answer, station, status, wait_until, write_question};
+use super::host::{Container, Host, host, read_answer, reset, station, status, wait_until, write_question};
 use crate::netd::RESOLVER;
 use crate::netd::dns::tests::asking;
 
@@ -37,13 +34,7 @@ fn half_a_question_and_a_reset_harm_nobody() {
         for _ in 0..50 {
             let mut stream = bad.connection();
             stream.write_all(&[0, 40, 0x12, 0x34, 1]).unwrap();
-            // Closing with this sends a reset.
-            let linger = nix::libc::linger {
-                l_onoff: 1,
-                l_linger: 0,
-            };
-            setsockopt(&stream.as_fd(), sockopt::Linger, &linger).unwrap();
-            drop(stream);
+            reset(stream);
             assert_eq!(good.addresses("bad"), ["10.186.0.2"]);
         }
         rests(host);

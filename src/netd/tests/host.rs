@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::signal::{Signal, kill};
+use nix::sys::socket::{setsockopt, sockopt};
 use nix::unistd::Pid;
 
 use crate::netd::client::{self, Descriptors, Netd};
@@ -222,6 +223,15 @@ pub(super) fn read_answer(mut stream: &TcpStream) -> Option<Answer> {
     let mut answer = vec![0; usize::from(u16::from_be_bytes(length))];
     stream.read_exact(&mut answer).ok()?;
     Some(Answer(answer))
+}
+
+/// Closes a connection with a reset.
+pub(super) fn reset(stream: TcpStream) {
+    let linger = nix::libc::linger {
+        l_onoff: 1,
+        l_linger: 0,
+    };
+    setsockopt(&stream, sockopt::Linger, &linger).unwrap();
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -206,3 +206,27 @@ fn what_is_asked_by_tcp_is_asked_upstream_by_tcp() {
         assert_eq!(web.ask("example.org", 1).code(), 2);
     });
 }
+
+#[test]
+fn questions_of_connections_that_were_reset_are_given_up() {
+    host(|host| {
+        // Connections are made and nobody ever answers.
+        let _listener = TcpListener::bind("127.0.0.1:53").unwrap();
+        let web = host.container("web", "shop", "10.186.0.2", &[]);
+        let open = || {
+            std::fs::read_dir(format!("/proc/{}/fd", host.netd().unwrap()))
+                .unwrap()
+                .count()
+        };
+        let before = open();
+        let streams: Vec<_> = (0..30).map(|_| web.connection()).collect();
+        for stream in &streams {
+            write_question(stream, &asking("example.org", 1, None));
+        }
+        super::host::wait_until("all are asked upstream", || open() >= 60);
+        for stream in streams {
+            super::host::reset(stream);
+        }
+        super::host::wait_until("none is", || open() <= before);
+    });
+}
