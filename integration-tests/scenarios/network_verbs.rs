@@ -410,3 +410,30 @@ fn a_port_of_a_container_that_died_is_free_for_the_next() {
     assert_eq!(host.sh(&format!("wget -qO- {url}")).stdout, "hello\n");
     drop(second);
 }
+
+#[test]
+fn a_rule_that_is_taken_back_ends_what_began_under_it() {
+    let host = Host::new();
+    create(&host, "shop", &["--within", "deny"]).succeeds();
+    // Answers only when the other side has hung up, so that a connection stays open as long as we want.
+    let db = host
+        .container("db")
+        .sh("echo serving; nc -l -p 7000")
+        .detached(&["--network", "shop"]);
+    db.wait_for_stdout("serving");
+    let web = host.container("web").sleeping().detached(&["--network", "shop"]);
+    host.minirun(["network", "policy", "allow", web.id(), db.id(), "7000/tcp"])
+        .succeeds();
+    let script = format!(
+        "{{ until [ -e /tmp/go ]; do echo still; sleep 0.1; done; }} | nc {} 7000; echo ended >/tmp/ended",
+        db.id()
+    );
+    web.exec(["sh", "-c", &format!("( {script} ) >/dev/null 2>&1 &")])
+        .succeeds();
+    db.wait_for_stdout("still");
+    host.minirun(["network", "policy", "deny", web.id(), db.id()])
+        .succeeds();
+    wait_until("the connection has ended", || {
+        web.exec(["cat", "/tmp/ended"]).stdout == "ended\n"
+    });
+}

@@ -1,7 +1,10 @@
 //! Changes to what a network's definition allows, while containers may be on it.
 
+use std::net::IpAddr;
+
 use serde::Serialize;
 
+use super::conntrack::{self, Stale};
 use super::definition::{self, DEFAULT, Definition, Dirs};
 use super::firewall;
 use super::lease::{Leases, Links as _, Liveness};
@@ -56,7 +59,40 @@ pub fn deny(dirs: &Dirs, network: Option<&str>, from: &Party, to: &Party, ports:
             .hint("`minirun network policy ls` shows the rules")),
         }
     })?;
+    end(dirs, &name, from, to)?;
     Ok(name)
+}
+
+/// Lets the firewall judge anew what one container has open to another: connections outlive the rule that they began
+/// under. What another rule allows goes on.
+fn end(dirs: &Dirs, network: &str, from: &Party, to: &Party) -> Result<()> {
+    let (callers, called) = (addresses(dirs, network, from)?, addresses(dirs, network, to)?);
+    let pairs: Vec<Stale<'_>> = callers
+        .iter()
+        .flat_map(|caller| called.iter().map(|called| (*caller, *called)))
+        .filter(|(caller, called)| caller.is_ipv4() == called.is_ipv4())
+        .map(|(caller, called)| Stale::Between(caller, called))
+        .collect();
+    conntrack::forget(&pairs)
+}
+
+/// The addresses of the containers that a rule of this network calls so.
+fn addresses(dirs: &Dirs, network: &str, party: &Party) -> Result<Vec<IpAddr>> {
+    let mut found = Vec::new();
+    for name in definition::names(dirs)? {
+        for lease in Leases::new(&name, dirs.network(&name)).all()?.flatten() {
+            let meant = match party {
+                Party::Everybody => name == network,
+                Party::Named(wanted) => lease.names.contains(wanted),
+                Party::Outside => false,
+            };
+            if meant {
+                found.push(IpAddr::V4(lease.address));
+                found.extend(lease.address6.map(IpAddr::V6));
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// Changes a definition and brings the firewall to it.

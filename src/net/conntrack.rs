@@ -164,6 +164,8 @@ pub fn dump() -> Result<Vec<Entry>> {
 pub enum Stale<'a> {
     /// All connections that a container of this address began, or answered.
     Address(IpAddr),
+    /// Those that the first opened to the second.
+    Between(IpAddr, IpAddr),
     /// Connections to a published port that nobody ever answered: they began before it was published. Not for TCP, where
     /// callers that got no answer begin anew. Those that the port redirected belong to the container's address.
     Published(&'a Port),
@@ -173,6 +175,7 @@ impl Stale<'_> {
     fn covers(&self, entry: &Entry) -> bool {
         match self {
             Stale::Address(address) => [entry.original.source, entry.reply.source].contains(address),
+            Stale::Between(from, to) => (entry.original.source, entry.original.destination) == (*from, *to),
             Stale::Published(port) => {
                 port.protocol != Protocol::Tcp
                     && protocol_number(port.protocol) == entry.protocol
@@ -204,6 +207,19 @@ impl Stale<'_> {
                     .concat()
                 })
                 .to_vec()
+            }
+            Stale::Between(from, to) => {
+                let ip = attribute(CTA_TUPLE_IP | NESTED, &[source(*from), destination(*to)].concat());
+                let flags = attribute(
+                    CTA_FILTER_ORIG_FLAGS,
+                    &(FILTER_IP_SRC | FILTER_IP_DST).to_ne_bytes(),
+                );
+                let filter = [
+                    header(family(*from)),
+                    attribute(CTA_TUPLE_ORIG | NESTED, &ip),
+                    attribute(CTA_FILTER | NESTED, &flags),
+                ];
+                vec![filter.concat()]
             }
             Stale::Published(port) if port.protocol == Protocol::Tcp => Vec::new(),
             Stale::Published(port) => {
