@@ -73,6 +73,10 @@ fn a_connection_inside_a_bridge_is_shown_once_with_both_names_and_what_passed() 
         (1, 1, 0)
     );
 
+    host.minirun(["network", "flows", "nobody"])
+        .exits(1)
+        .fails_with(&["nobody", "on no network"]);
+
     let table = host.minirun(["network", "flows"]).succeeds().stdout;
     let line = table.lines().find(|line| line.contains("9000/tcp")).unwrap();
     let words: Vec<&str> = line.split_whitespace().collect();

@@ -160,3 +160,81 @@ fn counters(info: &[u8]) -> Option<[Counter; 2]> {
         },
     ])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `struct inet_diag_msg` of a socket in this state, between these ends.
+    fn message(family: i32, state: u8, local: (&[u8], u16), remote: (&[u8], u16)) -> Vec<u8> {
+        let mut bytes = vec![family as u8, state, 0, 0];
+        bytes.extend([local.1.to_be_bytes(), remote.1.to_be_bytes()].concat());
+        for address in [local.0, remote.0] {
+            let mut padded = address.to_vec();
+            padded.resize(16, 0);
+            bytes.extend(padded);
+        }
+        bytes.resize(72, 0);
+        bytes
+    }
+
+    fn added(protocol: Protocol, message: &[u8]) -> Sockets {
+        let mut sockets = Sockets::default();
+        sockets.add(protocol, message);
+        sockets
+    }
+
+    #[test]
+    fn an_ipv4_connection_of_an_ipv6_socket_is_shown_as_what_it_is_on_the_wire() {
+        let mapped = |last| [&[0; 10][..], &[0xff, 0xff, 10, 0, 0, last]].concat();
+        let (own, other) = (mapped(1), mapped(2));
+        let sockets = added(
+            Protocol::Tcp,
+            &message(libc::AF_INET6, 1, (&own, 80), (&other, 4000)),
+        );
+        let [socket] = &sockets.connected[..] else {
+            panic!("{sockets:?}")
+        };
+        assert_eq!(socket.local, "10.0.0.1:80".parse().unwrap());
+        assert_eq!(socket.remote, "10.0.0.2:4000".parse().unwrap());
+        assert_eq!((socket.tcp, socket.counters), (Some(TcpState::Established), None));
+    }
+
+    #[test]
+    fn an_ipv6_connection_keeps_its_addresses() {
+        let address = |last| [&[0xfd][..], &[0; 14], &[last]].concat();
+        let (own, other) = (address(1), address(2));
+        let sockets = added(
+            Protocol::Udp,
+            &message(libc::AF_INET6, 1, (&own, 5353), (&other, 53)),
+        );
+        let [socket] = &sockets.connected[..] else {
+            panic!("{sockets:?}")
+        };
+        assert_eq!(socket.remote, "[fd00::2]:53".parse().unwrap());
+        assert_eq!(socket.tcp, None);
+    }
+
+    #[test]
+    fn servers_and_those_who_talk_to_themselves_are_no_connections() {
+        let any = [0; 4];
+        let serving =
+            |protocol, state| added(protocol, &message(libc::AF_INET, state, (&any, 53), (&any, 0))).served;
+        assert_eq!(serving(Protocol::Tcp, LISTEN), [(Protocol::Tcp, 53)]);
+        assert_eq!(serving(Protocol::Udp, CLOSE), [(Protocol::Udp, 53)]);
+        let own = message(libc::AF_INET, 1, (&[127, 0, 0, 1], 4000), (&[127, 0, 0, 11], 53));
+        assert_eq!(added(Protocol::Udp, &own), Sockets::default());
+    }
+
+    #[test]
+    fn a_message_that_is_cut_off_anywhere_is_skipped() {
+        let whole = message(libc::AF_INET, 1, (&[10, 0, 0, 1], 80), (&[10, 0, 0, 2], 4000));
+        for length in 0..whole.len() {
+            assert_eq!(
+                added(Protocol::Tcp, &whole[..length]),
+                Sockets::default(),
+                "{length} bytes"
+            );
+        }
+    }
+}

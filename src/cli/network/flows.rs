@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use super::Format;
 use crate::cli::table;
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::net::flows::{End, Flow, State, Who};
-use crate::net::{Dirs, observe};
+use crate::net::{self, Dirs, observe};
 
 /// Show who talks to whom now
 #[derive(Debug, clap::Args)]
@@ -22,6 +22,9 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(dirs: &Dirs, args: &Args) -> Result<()> {
+    if let Some(id) = &args.id {
+        check_joined(dirs, id)?;
+    }
     let mut flows = observe::flows(dirs)?;
     flows.retain(|flow| {
         (args.all || !flow.state.is_over())
@@ -46,6 +49,19 @@ pub(super) fn run(dirs: &Dirs, args: &Args) -> Result<()> {
         ),
     }
     Ok(())
+}
+
+/// An empty list would say that a mistyped container is silent.
+fn check_joined(dirs: &Dirs, id: &str) -> Result<()> {
+    let networks = net::list(dirs)?;
+    let mut members = networks.iter().flat_map(|network| &network.containers);
+    match members.any(|member| member.container == id) {
+        true => Ok(()),
+        false => Err(
+            Error::new(Kind::NotFound, format_args!("container {id} is on no network"))
+                .hint("minirun network topology shows who is"),
+        ),
+    }
 }
 
 fn is(end: &End, id: &str) -> bool {
