@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::harness::{Container, Host, Uplink, wait_until};
+use crate::harness::{Container, Host, Running, Uplink, wait_until};
 
 /// A server that keeps connections open and gives back what it is told, at port 9000.
 const ECHO: &str = "nc -ll -p 9000 -e cat";
@@ -96,9 +96,32 @@ fn a_connection_inside_a_bridge_is_shown_once_with_both_names_and_what_passed() 
             "6"
         ]
     );
+}
 
-    client.delete_force().succeeds();
-    wait_until("the connection is gone", || tcp(&[]) == 0);
+#[test]
+fn a_connection_through_a_published_port_names_the_port_that_was_called() {
+    let host = Host::new();
+    let server = echo(&host, "server", &["--publish", "9000"]);
+    let port = server.inspect()["networks"][0]["ports"][0]["host"].to_string();
+    let client = host.container("client");
+    let gateway = server.inspect()["networks"][0]["gateway"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let client = client.sh(&calling(&gateway, &port, "hello\\n")).detached(&[]);
+    client.wait_for_stdout("hello");
+    let flow = established(&host, &[server.id()], |flow| {
+        flow["from"]["container"] == client.id()
+    });
+    assert_eq!(flow["to"]["container"], server.id(), "{flow}");
+    assert_eq!(flow["to"]["port"], 9000, "{flow}");
+    assert_eq!(flow["via"], format!("{gateway}:{port}"), "{flow}");
+
+    let from_host = host_calling(&host, "127.0.0.1", &port);
+    let flow = established(&host, &[server.id()], |flow| flow["from"]["kind"] == "host");
+    assert_eq!(flow["via"], format!("127.0.0.1:{port}"), "{flow}");
+    assert_eq!(flow["to"]["container"], server.id(), "{flow}");
+    end(from_host);
 }
 
 #[test]
@@ -116,6 +139,18 @@ fn a_connection_to_the_outside_tells_behind_which_address() {
     let seen_as = flow["seenAs"].as_str().unwrap();
     assert!(seen_as.starts_with("192.0.2.1:"), "{flow}");
     client.delete_force().succeeds();
+}
+
+/// A connection that the host itself keeps open.
+fn host_calling(host: &Host, address: &str, port: &str) -> Running {
+    let script = format!("mkfifo words; exec 3<>words; exec busybox nc {address} {port} <&3");
+    let shell = std::path::Path::new("/bin/sh");
+    host.command(shell).args(["-c", &script]).spawn()
+}
+
+fn end(running: Running) {
+    running.signal(nix::sys::signal::Signal::SIGKILL);
+    running.wait();
 }
 
 #[test]

@@ -17,7 +17,7 @@ use super::inventory::{self, Description};
 use super::netlink::{Netlink, Request};
 use super::sockets::{self, Sockets};
 use super::topology::Topology;
-use super::{conntrack, namespace};
+use super::{conntrack, firewall, namespace};
 use crate::error::{Error, Kind, Result};
 use crate::log;
 use crate::process::Process;
@@ -62,12 +62,19 @@ pub fn flows(dirs: &Dirs) -> Result<Vec<Flow>> {
     Ok(flows::join(&known, &conntrack::dump()?, &open))
 }
 
-/// The map of the networks, as defined and as they are.
+/// The map of the networks, as defined and as they are, with what the rules have counted when that can be read.
 ///
 /// # Errors
 /// When the networks cannot be read.
 pub fn topology(dirs: &Dirs) -> Result<Topology> {
-    Ok(Topology::new(&inventory::list(dirs)?))
+    let topology = Topology::new(&inventory::list(dirs)?);
+    Ok(match firewall::counters(dirs) {
+        Ok(counters) => topology.counted(|network, rule| counters.of(network, rule).allowed.packets),
+        Err(error) => {
+            log::warn(error);
+            topology
+        }
+    })
 }
 
 /// What the container of this process has open; `None` when the process has ended.

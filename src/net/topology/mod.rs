@@ -98,6 +98,9 @@ pub struct Allowed {
     /// What allows it.
     #[serde(flatten)]
     pub why: Why,
+    /// How many connections the rule has allowed, when that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connections: Option<u64>,
 }
 
 /// One side of what is allowed.
@@ -160,6 +163,8 @@ pub enum Why {
     Rule {
         /// The network's name.
         of: String,
+        /// Its place in the policy, from 0.
+        index: usize,
     },
 }
 
@@ -173,6 +178,17 @@ impl Topology {
             networks: networks.iter().map(|network| Network::of(network)).collect(),
             containers,
         }
+    }
+
+    /// Says how many connections each rule has allowed, by its network and place there.
+    #[must_use]
+    pub fn counted(mut self, allowed: impl Fn(&str, usize) -> u64) -> Self {
+        for flow in &mut self.flows {
+            if let Why::Rule { of, index } = &flow.why {
+                flow.connections = Some(allowed(of, *index));
+            }
+        }
+        self
     }
 
     /// Those on a network, in the order of their addresses there.
@@ -310,8 +326,8 @@ fn flows(networks: &[&Description], containers: &[Container]) -> Vec<Allowed> {
     let definitions = || networks.iter().map(|network| &network.definition);
     let published = containers.iter().flat_map(published);
     let rules = definitions().flat_map(|definition| {
-        let rules = definition.policy.rules.iter();
-        rules.flat_map(|rule| by_rule(definition, rule, containers))
+        let rules = definition.policy.rules.iter().enumerate();
+        rules.flat_map(|(index, rule)| by_rule(definition, index, rule, containers))
     });
     published
         .chain(rules)
@@ -340,11 +356,12 @@ fn published(container: &Container) -> Vec<Allowed> {
             why: Why::Published {
                 at: published_at(port),
             },
+            connections: None,
         })
         .collect()
 }
 
-fn by_rule(definition: &Definition, rule: &Rule, containers: &[Container]) -> Vec<Allowed> {
+fn by_rule(definition: &Definition, index: usize, rule: &Rule, containers: &[Container]) -> Vec<Allowed> {
     let all = rule.ports.contains(&super::Ports::All);
     let ports: Vec<String> = match all {
         true => Vec::new(),
@@ -365,7 +382,9 @@ fn by_rule(definition: &Definition, rule: &Rule, containers: &[Container]) -> Ve
             limit: limit.clone(),
             why: Why::Rule {
                 of: definition.name.clone(),
+                index,
             },
+            connections: None,
         })
         .collect()
 }
@@ -433,6 +452,7 @@ fn by_stance(definition: &Definition) -> Vec<Allowed> {
         ports: Vec::new(),
         limit: None,
         why,
+        connections: None,
     })
     .collect()
 }
@@ -459,6 +479,7 @@ fn linked(networks: &[&Description]) -> Vec<Allowed> {
             ports: Vec::new(),
             limit: None,
             why: Why::Linked,
+            connections: None,
         })
         .collect()
 }

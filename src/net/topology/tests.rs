@@ -150,7 +150,7 @@ fn assert_golden(name: &str, actual: &str) {
 }
 
 fn assert_all_golden(name: &str, networks: &[Description]) {
-    let topology = Topology::new(networks);
+    let topology = Topology::new(networks).counted(|network, rule| network.len() as u64 + rule as u64);
     assert_golden(&format!("{name}.txt"), &topology.text());
     assert_golden(&format!("{name}.dot"), &topology.dot());
     assert_golden(&format!("{name}.svg"), &topology.svg());

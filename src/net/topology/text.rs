@@ -90,10 +90,15 @@ fn allowed(flow: &Allowed) -> [String; 4] {
         Why::Egress => "egress".to_owned(),
         Why::Linked => "neither is isolated".to_owned(),
         Why::Access => "host access".to_owned(),
-        Why::Rule { of } => match &flow.limit {
-            Some(limit) => format!("rule of {of}, at most {limit}"),
-            None => format!("rule of {of}"),
-        },
+        Why::Rule { of, .. } => [
+            Some(format!("rule of {of}")),
+            flow.limit.as_ref().map(|limit| format!("at most {limit}")),
+            flow.connections.map(|count| format!("{count} so far")),
+        ]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join(", "),
     };
     [flow.from.to_string(), format!("→ {}", flow.to), ports, why]
 }
