@@ -241,14 +241,9 @@ pub(super) fn dismiss(dirs: &Dirs, definition: &Definition, lease: &Lease) -> Re
         true => bridge()?.remove(&elements::station(lease)),
         false => Ok(()),
     };
-    let asked_for: Vec<Port> = lease.ports.iter().map(elements::asked_for).collect();
+    // What a published port redirected was answered by the address.
     let addresses = [Some(IpAddr::V4(lease.address)), lease.address6.map(IpAddr::V6)];
-    let stale: Vec<Stale<'_>> = addresses
-        .into_iter()
-        .flatten()
-        .map(Stale::Address)
-        .chain(asked_for.iter().map(Stale::Published))
-        .collect();
+    let stale: Vec<Stale<'_>> = addresses.into_iter().flatten().map(Stale::Address).collect();
     removed.and(unguarded).and(conntrack::forget(&stale))
 }
 
