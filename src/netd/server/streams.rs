@@ -7,6 +7,7 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::sys::epoll::{EpollEvent, EpollFlags};
 
 use super::datagrams::{Asker, Outcome};
@@ -58,8 +59,17 @@ impl Server {
             match listener.tcp.accept() {
                 Ok((stream, _)) => self.add_connection(holder, stream),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-                // No descriptor left, say: it would be reported again at once.
-                Err(_) => return self.close_oldest_of_most(),
+                Err(error) => match error.raw_os_error().map(Errno::from_raw) {
+                    // It would be reported again at once.
+                    Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM) => {
+                        return self.close_oldest_of_most();
+                    }
+                    // Listens no more: who may administer the container's network can destroy its sockets. This would
+                    // be reported for ever.
+                    Some(Errno::EINVAL) => return self.unwatch(&listener.tcp),
+                    // Of a connection that went wrong before it was accepted (accept(2)).
+                    _ => {}
+                },
             }
         }
     }

@@ -2,11 +2,15 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, UdpSocket};
+use std::os::fd::AsRawFd as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use nix::sys::socket::{Shutdown, shutdown};
+
 use super::host::{Container, Host, host, read_answer, reset, station, status, wait_until, write_question};
-use crate::netd::RESOLVER;
+use crate::netd::client::{self, Descriptors};
 use crate::netd::dns::tests::asking;
+use crate::netd::{RESOLVER, Resolver};
 
 fn shop(host: &Host) -> (Container, Container) {
     let bad = host.container("bad", "shop", "10.186.0.2", &[]);
@@ -167,5 +171,23 @@ fn garbage_is_survived() {
         assert_eq!(read_answer(&stream), None);
         assert_eq!(good.addresses("bad"), ["10.186.0.2"]);
         assert_eq!(bad.addresses("good"), ["10.186.0.3"]);
+    });
+}
+
+#[test]
+fn a_listener_that_the_container_has_destroyed_is_left_alone() {
+    host(|host| {
+        // A container that may administer its network can do that (`ss -K`); here the test keeps a copy.
+        let bad = Container::new();
+        let resolver = bad.inside(|| Resolver::open().unwrap());
+        let copy = resolver.tcp.try_clone().unwrap();
+        let descriptors = Descriptors {
+            resolver: Some(resolver),
+            ..Descriptors::default()
+        };
+        client::register(&host.dir, &station("bad", "shop", "10.186.0.2", &[]), descriptors).unwrap();
+        shutdown(copy.as_raw_fd(), Shutdown::Both).unwrap();
+        assert_eq!(bad.addresses("bad"), ["10.186.0.2"]);
+        rests(host);
     });
 }
