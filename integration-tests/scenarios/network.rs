@@ -95,7 +95,7 @@ fn a_container_has_files_that_tell_who_it_is_and_whom_to_ask() {
     host.sh("umount /etc/resolv.conf");
     assert_eq!(
         read(&web, "/etc/resolv.conf"),
-        "search shop.example\nnameserver 127.0.0.11\n"
+        "search shop.example\noptions ndots:0\nnameserver 127.0.0.11\n"
     );
     assert_eq!(read(&web, "/etc/hostname"), "scenario\n");
     let hosts = read(&web, "/etc/hosts");
