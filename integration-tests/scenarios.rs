@@ -18,6 +18,8 @@ mod bad_input;
 mod crash;
 #[path = "scenarios/faults.rs"]
 mod faults;
+#[path = "scenarios/firewall.rs"]
+mod firewall;
 #[path = "scenarios/hooks.rs"]
 mod hooks;
 #[path = "scenarios/lifecycle.rs"]
@@ -40,8 +42,12 @@ mod network_faults;
 mod network_verbs;
 #[path = "scenarios/parity.rs"]
 mod parity;
+#[path = "scenarios/policy.rs"]
+mod policy;
 #[path = "scenarios/process.rs"]
 mod process;
+#[path = "scenarios/publish.rs"]
+mod publish;
 #[path = "scenarios/seccomp.rs"]
 mod seccomp;
 #[path = "scenarios/subgroups.rs"]

@@ -140,6 +140,21 @@ impl Uplink<'_> {
     }
 }
 
+impl Uplink<'_> {
+    /// A command line for the shell, out there.
+    pub(crate) fn sh(&self, script: &str) -> Output {
+        let pid = self.world.as_ref().unwrap().pid().to_string();
+        let args = ["nsenter", "-t", &pid, "-n", "--", "sh", "-ec", script];
+        self.host.command(&busybox()).args(args).output()
+    }
+
+    /// As whom the outside reaches the server of [`WHO`] at this address and port; `None` when it does not.
+    pub(crate) fn known_at(&self, at: &str) -> Option<String> {
+        let out = self.sh(&format!("timeout 3 wget -qO- http://{at}/cgi-bin/who"));
+        (out.code == 0).then(|| out.stdout.trim().to_owned())
+    }
+}
+
 impl Drop for Uplink<'_> {
     fn drop(&mut self) {
         // After a failed scenario the host removes what it finds.

@@ -225,7 +225,7 @@ fn a_container_may_be_on_several_networks_which_do_not_reach_each_other() {
     assert_eq!(web.known_at(&gateway.address()), web.address());
     assert_eq!(json!(gateway.known_at(db.id())), networks[1]["address"]);
     let url = format!("http://{}:8080/", db.address());
-    let refused = web.exec(["wget", "-T", "1", "-qO-", &url]);
+    let refused = web.exec(["timeout", "2", "wget", "-qO-", &url]);
     assert_ne!(refused.code, 0, "{refused}");
 }
 

@@ -188,29 +188,17 @@ pub(super) fn admit(dirs: &Dirs, definition: &Definition, lease: &Lease) -> Resu
     if !ports.is_empty() && (is_guarded(definition) || bridged::sees_ipv4()) {
         bridged::hairpin(&lease.host_interface)?;
     }
-    let mut table = inet()?;
-    match table.add_new(&ports) {
-        Err(error) if error.errno() == Some(Errno::EEXIST) => {
-            let stranger = |port: &Port| publish::owner(dirs, port).filter(|owner| *owner != lease.container);
-            if let Some((port, owner)) = lease.ports.iter().find_map(|port| Some((port, stranger(port)?))) {
-                return Err(Error::new(
-                    Kind::Exists,
-                    format_args!(
-                        "port {}/{} is published by container {owner}",
-                        port.host, port.protocol
-                    ),
-                ));
-            }
-            // Nobody's who lives: what a killed command or a dead container left.
-            let theirs: Vec<Element> = ports.iter().map(Element::whatever).collect();
-            table.remove(&theirs)?;
-            table.add_new(&ports)?;
-        }
-        result => result?,
-    }
     // A killed command may have left the address under the names of its last owner.
     let mut strangers = elements::in_every_party(lease, &known);
     strangers.retain(|element| !parties.contains(element));
+    if ports.is_empty() && parties.is_empty() && strangers.is_empty() {
+        return Ok(());
+    }
+    let mut table = inet()?;
+    match table.add_new(&ports) {
+        Err(error) if error.errno() == Some(Errno::EEXIST) => take_over(dirs, &mut table, lease, &ports)?,
+        result => result?,
+    }
     table.remove(&strangers)?;
     match table.add(&parties) {
         // A network whose policy speaks of this container goes, or comes: then it looks for the lease itself.
@@ -229,14 +217,33 @@ pub(super) fn admit(dirs: &Dirs, definition: &Definition, lease: &Lease) -> Resu
     conntrack::forget(&stale)
 }
 
+/// Replaces elements that exist and are nobody's who lives: what a killed command or a dead container left.
+fn take_over(dirs: &Dirs, table: &mut Table, lease: &Lease, ports: &[Element]) -> Result<()> {
+    let owner = |port: &Port| publish::owner(dirs, port).filter(|owner| *owner != lease.container);
+    let taken = lease.ports.iter().find_map(|port| Some((port, owner(port)?)));
+    if let Some((port, owner)) = taken {
+        return Err(Error::new(
+            Kind::Exists,
+            format_args!(
+                "port {}/{} is published by container {owner}",
+                port.host, port.protocol
+            ),
+        ));
+    }
+    let theirs: Vec<Element> = ports.iter().map(Element::whatever).collect();
+    table.remove(&theirs)?;
+    table.add_new(ports)
+}
+
 /// Takes out what [`admit`] put in, as far as it is there, and lets the kernel forget the container's connections. Its
 /// lease still stands: its addresses are nobody else's yet.
 pub(super) fn dismiss(dirs: &Dirs, definition: &Definition, lease: &Lease) -> Result<()> {
-    let ports = elements::ports(lease, lease.address6.is_some());
-    let parties = elements::parties(lease, &Parties::load(dirs)?);
-    let own = [ports, parties].concat();
-    let mut table = inet()?;
-    let removed = table.remove(&own);
+    let mut own = elements::ports(lease, lease.address6.is_some());
+    own.extend(elements::parties(lease, &Parties::load(dirs)?));
+    let removed = match own.is_empty() {
+        true => Ok(()),
+        false => inet()?.remove(&own),
+    };
     let unguarded = match is_guarded(definition) {
         true => bridge()?.remove(&elements::station(lease)),
         false => Ok(()),

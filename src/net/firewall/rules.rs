@@ -223,3 +223,72 @@ fn merged(sorted: &[(u16, u16)]) -> Vec<(u16, u16)> {
     }
     merged
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn definition(policy: serde_json::Value) -> Definition {
+        serde_json::from_value(serde_json::json!({
+            "name": "shop",
+            "driver": "bridge",
+            "bridge": "mr-shop",
+            "ipv4": {"subnet": "10.1.0.0/24", "gateway": "10.1.0.1"},
+            "policy": policy,
+        }))
+        .unwrap()
+    }
+
+    /// What follows `add rule inet minirun`.
+    fn rules(definition: &Definition) -> Vec<String> {
+        let script = script(definition);
+        let rules = script
+            .lines()
+            .filter_map(|line| line.strip_prefix("add rule inet minirun "));
+        rules.map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn a_rule_reads_in_nftables_as_it_was_written() {
+        let shop = definition(serde_json::json!({"rules": [
+            {"from": "web", "to": "db", "ports": ["5432", "8010-8020", "8000-8015", "53/udp"]},
+            {"from": "*", "to": "outside", "ports": ["443", "all"], "rate": "10/second"},
+        ]}));
+        assert_eq!(
+            rules(&shop),
+            [
+                "policy/shop iifname @internal return",
+                "policy/shop ct state invalid drop",
+                "policy/shop ip saddr @party4/shop/web ip daddr @party4/shop/db tcp dport { 5432, 8000-8020 } \
+                 counter name \"rule/shop/0\" accept",
+                "policy/shop ip saddr @party4/shop/web ip daddr @party4/shop/db udp dport { 53 } \
+                 counter name \"rule/shop/0\" accept",
+                "egress/shop iifname \"mr-shop\" limit name \"rate/shop/1\" counter name \"over/shop/1\" goto refused",
+                "egress/shop iifname \"mr-shop\" counter name \"rule/shop/1\" accept",
+            ]
+        );
+        assert!(
+            script(&shop)
+                .contains("add limit inet minirun rate/shop/1 { rate over 10/second burst 5 packets; }")
+        );
+    }
+
+    #[test]
+    fn an_internal_network_has_rules_for_itself_alone() {
+        let mut vault = definition(serde_json::json!({"rules": [
+            {"from": "a", "to": "b", "ports": ["all"]},
+            {"from": "a", "to": "outside", "ports": ["all"]},
+        ]}));
+        vault.internal = true;
+        assert_eq!(rules(&vault)[0], "policy/shop iifname != \"mr-shop\" return");
+        assert_eq!(rules(&vault).len(), 3, "none to the outside");
+    }
+
+    #[test]
+    fn names_that_are_too_long_for_nftables_stay_different() {
+        let long = "x".repeat(250);
+        let [one, other] = [party("shop", &long), party("shop", &format!("{long}y"))];
+        assert_ne!(one, other);
+        assert!(one.iter().all(|name| name.len() < 250), "{one:?}");
+    }
+}

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use nix::sys::socket::{Shutdown, shutdown};
+use nix::sys::socket::{Shutdown, setsockopt, shutdown, sockopt};
 use serde_json::json;
 
 use super::sandbox::{Sandbox, inside, ip, namespace, outside, run, sandbox};
@@ -55,6 +55,12 @@ fn seen(from: &File, address: impl Into<IpAddr>, port: u16) -> Option<IpAddr> {
         TcpStream::connect_timeout(&target, Duration::from_millis(1500))
     })
     .ok()?;
+    // Reset rather than closed: what waits for a last answer, on a link that goes down meanwhile, keeps its namespace.
+    let linger = libc::linger {
+        l_onoff: 1,
+        l_linger: 0,
+    };
+    setsockopt(&client, sockopt::Linger, &linger).unwrap();
     let mut text = String::new();
     client.read_to_string(&mut text).ok()?;
     text.parse().ok()
