@@ -154,7 +154,7 @@ fn a_taken_port_is_refused_with_its_owners_name_and_nothing_is_left() {
             .exits(1)
             .fails_with(&[why]);
     }
-    assert_eq!(known_at(&host, "127.0.0.1:8081").is_some(), true);
+    assert!(known_at(&host, "127.0.0.1:8081").is_some());
 }
 
 #[test]
