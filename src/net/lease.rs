@@ -102,12 +102,15 @@ impl<'a> Leases<'a> {
     /// # Errors
     /// Exists when the container has a lease already, a wanted address is taken (by whom, the error says) or no
     /// address is left; nothing changes then.
+    ///
+    /// `dismiss` takes out of the firewall what a dead container has there, before its addresses become another's.
     pub(super) fn claim(
         &self,
         mut lease: Lease,
         definition: &Definition,
         endpoint: &Endpoint,
         links: &mut impl Links,
+        dismiss: &dyn Fn(&Lease) -> Result<()>,
     ) -> Result<Lease> {
         for directory in [self.by_container(), self.by_address()] {
             file::directory(&directory)?;
@@ -122,14 +125,14 @@ impl<'a> Leases<'a> {
                     ),
                 ));
             }
-            self.evict(&earlier)?;
+            self.evict(&earlier, dismiss)?;
         }
         let mut history = self.history(&lease.boot_id, definition);
         if let Some(pool) = &mut history.ipv4 {
-            lease.address = self.choose(pool, endpoint.ip, links)?;
+            lease.address = self.choose(pool, endpoint.ip, links, dismiss)?;
         }
         if let Some(pool) = &mut history.ipv6 {
-            lease.address6 = Some(self.choose(pool, endpoint.ip6, links)?);
+            lease.address6 = Some(self.choose(pool, endpoint.ip6, links, dismiss)?);
         }
         history.generation += 1;
         lease.generation = history.generation;
@@ -266,6 +269,7 @@ impl<'a> Leases<'a> {
         pool: &mut Pool<P>,
         wanted: Option<P::Address>,
         links: &mut impl Links,
+        dismiss: &dyn Fn(&Lease) -> Result<()>,
     ) -> Result<P::Address> {
         let subnet = pool.subnet;
         if let Some(address) = wanted {
@@ -274,7 +278,7 @@ impl<'a> Leases<'a> {
                 .map_err(|why| Error::invalid(format_args!("network {}", self.network), why))?;
             if let Some(owner) = self.holder(address)? {
                 match links.liveness(&owner)? {
-                    Liveness::Gone => self.evict(&owner)?,
+                    Liveness::Gone => self.evict(&owner, dismiss)?,
                     Liveness::Live | Liveness::Elsewhere => return Err(self.taken(address, &owner)),
                 }
             }
@@ -295,7 +299,7 @@ impl<'a> Leases<'a> {
             if let Ok(Some(owner)) = file::read::<Lease>(&path)
                 && links.liveness(&owner)? == Liveness::Gone
             {
-                self.evict(&owner)?;
+                self.evict(&owner, dismiss)?;
                 return Ok(address);
             }
         }
@@ -309,7 +313,8 @@ impl<'a> Leases<'a> {
     }
 
     /// Takes back what a dead container has, but not what has a new owner by now: a release may have been killed half way.
-    fn evict(&self, owner: &Lease) -> Result<()> {
+    fn evict(&self, owner: &Lease, dismiss: &dyn Fn(&Lease) -> Result<()>) -> Result<()> {
+        dismiss(owner)?;
         crate::log::debug(format_args!(
             "network {}: took {} back from container {}, which is gone",
             self.network, owner.address, owner.container

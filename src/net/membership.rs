@@ -64,7 +64,9 @@ impl Joining<'_> {
         let leases = Leases::new(name, dir);
         let close =
             |host: &mut Host| close_if_unused(dirs, host, &definition, &leases, state.has_shared_lock());
-        let lease = match leases.claim(self.lease(host, ports)?, &definition, self.endpoint, host) {
+        let dismiss = |dead: &Lease| firewall::dismiss(dirs, &definition, dead);
+        let lease = self.lease(host, ports)?;
+        let lease = match leases.claim(lease, &definition, self.endpoint, host, &dismiss) {
             Ok(lease) => lease,
             Err(error) => {
                 report(close(host));

@@ -87,7 +87,7 @@ impl Network {
         };
         let lease = self
             .leases()
-            .claim(lease, &self.definition, &endpoint, &mut self.links)?;
+            .claim(lease, &self.definition, &endpoint, &mut self.links, &|_| Ok(()))?;
         self.links.links.insert(lease.host_interface);
         Ok(lease.address.octets()[3])
     }
