@@ -48,8 +48,15 @@ impl Running {
         })
     }
 
+    /// It is, or a connect or disconnect was killed half way.
     fn is_on(&self, network: &str) -> bool {
         self.record.networks.iter().any(|name| name == network)
+    }
+
+    /// Takes back what a killed connect left on a network.
+    fn abandon(&self, id: &Id, network: &str) -> Result<()> {
+        let (netns, left) = (self.namespace.as_fd(), &self.record.attachment.networks);
+        net::abandon(&Dirs::default(), id.as_str(), network, netns, left)
     }
 }
 
@@ -60,13 +67,19 @@ impl Running {
 pub fn connect(store: &Store, id: &Id, endpoint: &Endpoint) -> Result<()> {
     let mut container = Running::open(store, id)?;
     let network = &endpoint.network;
-    if container.is_on(network) {
+    let attached = &container.record.attachment.networks;
+    if attached.iter().any(|attached| attached.network == *network) {
         return Err(Error::new(
             Kind::Exists,
             format_args!("container {id} is on network {network} already"),
         ));
     }
     let dirs = Dirs::default();
+    if container.is_on(network) {
+        container.abandon(id, network)?;
+        container.record.networks.retain(|name| name != network);
+        container.entry.save(&container.record)?;
+    }
     net::check(&dirs, std::slice::from_ref(endpoint))?;
     // Before anything else, so that it is found again should we be killed.
     container.record.networks.push(network.clone());
@@ -84,11 +97,17 @@ pub fn connect(store: &Store, id: &Id, endpoint: &Endpoint) -> Result<()> {
     };
     match net::attach(&dirs, &request) {
         Ok(attachment) => {
+            // The record first: whoever is killed now has a container that knows what it is on.
+            container
+                .record
+                .attachment
+                .networks
+                .extend(attachment.networks.clone());
+            container.entry.save(&container.record)?;
             for attached in &attachment.networks {
                 files::add_hosts(container.entry.path(), &container.record.hostname, attached)?;
             }
-            container.record.attachment.networks.extend(attachment.networks);
-            container.entry.save(&container.record)
+            Ok(())
         }
         Err(error) => {
             container.record.networks.pop();
@@ -113,6 +132,10 @@ pub fn disconnect(store: &Store, id: &Id, network: &str) -> Result<()> {
             [] => "it is on none".to_owned(),
             networks => format!("it is on {}", networks.join(", ")),
         }));
+    }
+    let attached = &container.record.attachment.networks;
+    if !attached.iter().any(|attached| attached.network == network) {
+        container.abandon(id, network)?;
     }
     let record = &mut container.record;
     let (gone, left): (Vec<Attached>, Vec<Attached>) = std::mem::take(&mut record.attachment.networks)

@@ -5,6 +5,7 @@
 //! - `/var/lib/minirun/net/<name>.json`: a network's [`Definition`]; the one of `default` is written on first use;
 //! - `/run/minirun/net/<name>/`: lock, leases (`leases/<address>`, for each address, and `containers/<id>` are names of
 //!   the same file) and the history of freed addresses;
+//! - `/run/minirun/net/<name>/firewall.json`: the definition that the firewall has, while the network is in use;
 //! - `/run/minirun/net/.lock`: for what networks share: subnets, the firewall table, the host's switches.
 //!
 //! A network's lock is always taken before the shared one. A network is *in use* while a container's link stands on this
@@ -347,6 +348,27 @@ pub fn disconnect(
     let mut host = Host::open()?;
     let (network, interface) = (attached.network.as_str(), attached.host_interface.as_str());
     undo(dirs, &mut host, container, network, interface)?;
+    host.restore_defaults(left, netns)
+}
+
+/// Takes back what an [`attach`] of a running container left that was killed before anybody heard of its success.
+///
+/// # Errors
+/// As [`disconnect`].
+pub fn abandon(
+    dirs: &Dirs,
+    container: &str,
+    network: &str,
+    netns: BorrowedFd<'_>,
+    left: &[Attached],
+) -> Result<()> {
+    check_container_id(container)?;
+    let mut host = Host::open()?;
+    match Leases::new(network, dirs.network(network)).of(container) {
+        Ok(Some(lease)) => undo(dirs, &mut host, container, network, &lease.host_interface)?,
+        // Unreadable, it does not tell of a link.
+        Ok(None) | Err(_) => leave(dirs, &mut host, container, network)?,
+    }
     host.restore_defaults(left, netns)
 }
 
