@@ -216,6 +216,18 @@ impl Definition {
     }
 }
 
+/// Removes what killed commands were writing. The caller holds the shared lock.
+pub(super) fn sweep(dirs: &Dirs) -> Result<()> {
+    for directory in [&dirs.lib, &dirs.run] {
+        for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+            if entry.file_name().as_encoded_bytes().ends_with(b".json.new") {
+                file::remove(&entry.path())?;
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Whether anybody in `taken` has addresses of the network: the error says who.
 pub(super) fn check_overlap(definition: &Definition, taken: &[Taken]) -> Result<()> {
     for subnet in definition.pools() {

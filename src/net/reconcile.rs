@@ -65,6 +65,7 @@ pub fn reconcile(dirs: &Dirs) -> Result<Vec<Repair>> {
     };
     let names = {
         let everything = Everything::lock(dirs)?;
+        definition::sweep(dirs)?;
         let names = definition::names(dirs)?;
         let mut result = Ok(());
         for name in &names {

@@ -18,7 +18,7 @@ mod rules;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
@@ -27,7 +27,7 @@ pub use self::counters::{Counted, Counters, Refused, RuleCounters};
 use self::parties::Parties;
 use super::conntrack::{self, Stale};
 use super::definition::{self, Definition, Dirs};
-use super::file::Lock;
+use super::file::{self, Durability, Lock};
 use super::lease::{Lease, Leases};
 use super::link::Host;
 use super::nftables::{Element, Family, Part, Table};
@@ -64,12 +64,28 @@ pub(super) fn is_open(definition: &Definition) -> Result<bool> {
     Ok(table.comment()? == Some(comment()) && table.contains(&Element::new("bridges", [bridge]))?)
 }
 
+/// Where it is written under which definition the network was put into the tables, so that one that was changed since,
+/// by a killed command or by hand, is noticed.
+fn loaded(dirs: &Dirs, definition: &Definition) -> PathBuf {
+    dirs.network(&definition.name).join("firewall.json")
+}
+
+fn remember(dirs: &Dirs, definition: &Definition) -> Result<()> {
+    file::directory(&dirs.network(&definition.name))?;
+    file::replace(&loaded(dirs, definition), definition, Durability::UntilReboot)
+}
+
 /// Lets in and out of the network what its definition says. Its bridge is up. Loads the tables first when they are
 /// missing or of another version, with what other networks in use have in them. The caller holds the shared lock.
 ///
 /// # Errors
 /// When `nft` is missing or refuses the ruleset (the administrator's rules are part of it), or the kernel refuses.
 pub(super) fn open(dirs: &Dirs, host: &mut Host, definition: &Definition, shared: &Lock) -> Result<()> {
+    add_network(dirs, host, definition, shared)?;
+    remember(dirs, definition)
+}
+
+fn add_network(dirs: &Dirs, host: &mut Host, definition: &Definition, shared: &Lock) -> Result<()> {
     prepare(host, definition)?;
     foreign::pass(definition);
     Parties::update(dirs, &definition.name, Some(definition))?;
@@ -104,6 +120,9 @@ pub(super) fn close(
     shared: Option<&Lock>,
 ) -> Result<()> {
     foreign::forget(definition);
+    let loaded = loaded(dirs, definition);
+    file::remove(&loaded)?;
+    file::remove(&file::temporary(&loaded))?;
     Parties::update(dirs, &definition.name, None)?;
     let mut table = inet()?;
     if last {
@@ -145,7 +164,8 @@ pub(super) fn replace(dirs: &Dirs, host: &mut Host, shared: &Lock) -> Result<()>
         foreign::pass(definition);
     }
     Parties::of(&all).save(dirs)?;
-    load(dirs, &all, shared)
+    load(dirs, &all, shared)?;
+    all.iter().try_for_each(|definition| remember(dirs, definition))
 }
 
 /// Whether everything that is in use is in the tables as [`replace`] would put it there, as far as elements tell.
@@ -157,6 +177,9 @@ pub(super) fn is_intact(dirs: &Dirs, host: &mut Host) -> Result<bool> {
     }
     let (mut inet, mut bridge) = (inet()?, bridge()?);
     for definition in &all {
+        if !file::read(&loaded(dirs, definition)).is_ok_and(|loaded| loaded.as_ref() == Some(definition)) {
+            return Ok(false);
+        }
         let mut elements = elements::network(definition, &all);
         let mut stations = Vec::new();
         for lease in leases(dirs, definition)? {

@@ -51,7 +51,8 @@ impl Parties {
         }
         after.0.retain(|_, networks| !networks.is_empty());
         match after == before {
-            true => Ok(()),
+            // Of somebody who was killed while he wrote it.
+            true => file::remove(&file::temporary(&path(dirs))).map(drop),
             false => after.save(dirs),
         }
     }
