@@ -36,8 +36,12 @@ mod namespaces;
 mod native;
 #[path = "scenarios/network.rs"]
 mod network;
+#[path = "scenarios/network_bad_input.rs"]
+mod network_bad_input;
 #[path = "scenarios/network_faults.rs"]
 mod network_faults;
+#[path = "scenarios/network_killed.rs"]
+mod network_killed;
 #[path = "scenarios/network_verbs.rs"]
 mod network_verbs;
 #[path = "scenarios/parity.rs"]

@@ -21,6 +21,7 @@ mod probe;
 mod random;
 mod rootfs;
 mod spec;
+mod traced;
 
 pub(crate) use cgroup::{cgroup_v2, has_controller};
 pub(crate) use console::{ConsoleSocket, Terminal};
@@ -32,6 +33,7 @@ pub(crate) use output::Output;
 pub(crate) use probe::{PROBE, Report};
 pub(crate) use random::Random;
 pub(crate) use rootfs::busybox;
+pub(crate) use traced::Traced;
 
 use std::io::Write;
 use std::time::{Duration, Instant};
