@@ -12,7 +12,7 @@ cd "$here/../.."
 runtime=${MINIRUN_BIN:-bin/minirun}
 [ -x "$runtime" ] || { echo "vm: no runtime at $runtime: make build" >&2 && exit 1; }
 
-# The test programs without their symbols: the machine keeps its files in memory.
+# All programs without their symbols: the machine keeps its files in memory, and a debug build is large.
 stripped=$(mktemp -d)
 trap 'rm -rf "$stripped"' EXIT
 trap 'exit 130' INT TERM
@@ -24,6 +24,7 @@ program() {
     built=$(sed -n "s|.*\"executable\":\"\([^\"]*/$2-[^\"]*\)\".*|\1|p" "$stripped/built" 2>/dev/null | tail -n 1)
     strip -o "$stripped/$2" "${given:-$built}" || { echo "vm: no test program $2" >&2 && exit 1; }
 }
+strip -o "$stripped/runtime" "$runtime"
 program "${MINIRUN_TEST_BIN:-}" scenarios
 program "${MINIRUN_UNIT_TEST_BIN:-}" minirun
 
@@ -47,7 +48,7 @@ profile=/usr/share/containers/seccomp.json
 # One thread: the machine has one processor. The second program runs even when the first failed.
 # shellcheck disable=SC2086 # the options are words, the paths of a build tree have no blanks
 "$here/boot.sh" --timeout "${MINIRUN_VM_TIMEOUT:-1800}" $options \
-    --file "$runtime:/usr/bin/minirun" \
+    --file "$stripped/runtime:/usr/bin/minirun" \
     --file "$stripped/scenarios:/usr/bin/scenarios" --file "$stripped/minirun:/usr/bin/unit-tests" \
     "export MINIRUN_BIN=/usr/bin/minirun MINIRUN_CRASH_ROUNDS=${MINIRUN_CRASH_ROUNDS:-15}
     failed=0
