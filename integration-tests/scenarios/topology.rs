@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::harness::{Container, Host, Running, Uplink, wait_until};
+use crate::harness::{Container, Host, Running, Uplink, skip, wait_until};
 
 /// A server that keeps connections open and gives back what it is told, at port 9000.
 const ECHO: &str = "nc -ll -p 9000 -e cat";
@@ -122,6 +122,24 @@ fn a_connection_through_a_published_port_names_the_port_that_was_called() {
     assert_eq!(flow["via"], format!("127.0.0.1:{port}"), "{flow}");
     assert_eq!(flow["to"]["container"], server.id(), "{flow}");
     end(from_host);
+}
+
+#[test]
+fn a_kernel_that_lists_no_connections_is_said_and_hinders_nothing_else() {
+    if std::env::var_os("MINIRUN_WITHOUT_MODULES").is_none() {
+        skip!("only a machine of its own can do without kernel modules");
+    }
+    let host = Host::new();
+    let publish = ["--publish", "127.0.0.1::8080", "--publish", "127.0.0.1::53/udp"];
+    let web = host.container("web").serving().detached(&publish).listens();
+    let port = &web.inspect()["networks"][0]["ports"][0]["host"];
+    let page = host.sh(&format!("wget -qO- http://127.0.0.1:{port}/"));
+    assert_eq!(page.stdout, "hello\n");
+    let flows = host.minirun(["network", "flows"]).succeeds();
+    for module in ["nf_conntrack_netlink", "tcp_diag"] {
+        assert_eq!(flows.stderr.matches(module).count(), 1, "{flows}");
+    }
+    web.delete_force().succeeds();
 }
 
 #[test]

@@ -22,7 +22,7 @@ use serde::Serialize;
 
 use super::netlink::{Netlink, Request, absent, attribute, attributes, find};
 use super::{Port, Protocol};
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 
 const SUBSYSTEM: u16 = libc::NFNL_SUBSYS_CTNETLINK as u16;
 const IPCTNL_MSG_CT_GET: u16 = 1;
@@ -146,7 +146,7 @@ impl TcpState {
 /// All connections through the calling thread's network namespace, IPv4 and IPv6.
 ///
 /// # Errors
-/// When the kernel refuses the list.
+/// Unsupported when the kernel has no such list to show; when it refuses.
 pub fn dump() -> Result<Vec<Entry>> {
     let mut netlink = Netlink::open(NETLINK_NETFILTER)?;
     let mut entries = Vec::new();
@@ -264,7 +264,7 @@ impl Stale<'_> {
 ///
 /// To be called after the firewall was told: an entry that is deleted before comes back. When the host has no connections
 /// this is one question; otherwise the kernel goes through its whole table: twice for an address, once for each family of a
-/// port. With 262144 rows that takes a quarter of a millisecond each time.
+/// port. With 262144 rows that takes a quarter of a millisecond each time. A kernel that does not show its list keeps it.
 ///
 /// # Errors
 /// When the kernel refuses.
@@ -278,8 +278,14 @@ pub fn forget(stale: &[Stale<'_>]) -> Result<()> {
         return Ok(());
     }
     let mut netlink = Netlink::open(NETLINK_NETFILTER)?;
-    if count(&mut netlink)? == 0 {
-        return Ok(());
+    match count(&mut netlink) {
+        Ok(0) => return Ok(()),
+        Ok(_) => {}
+        Err(error) if error.kind() == Kind::Unsupported => {
+            crate::log::debug(error);
+            return Ok(());
+        }
+        Err(error) => return Err(error),
     }
     match netlink.exchange(&requests) {
         // Linux before 6.6 does not select what it deletes: it takes the tuple for that of one connection, and finds it
@@ -347,7 +353,16 @@ fn destination(address: IpAddr) -> Vec<u8> {
 /// which a dump visits one by one; this number costs nothing.
 fn count(netlink: &mut Netlink) -> Result<u32> {
     let request = request(IPCTNL_MSG_CT_GET_STATS, 0, header(libc::AF_UNSPEC as u8), "count");
-    let answers = netlink.exchange(&[request])?;
+    let answers = netlink
+        .exchange(&[request])
+        .map_err(|error| match error.errno() {
+            // Of no part of netfilter that the kernel has.
+            Some(Errno::EINVAL) => Error::unsupported(
+                "listing the host's connections",
+                "the kernel has no module nf_conntrack_netlink",
+            ),
+            _ => error,
+        })?;
     let statistics = answers.first().map(Vec::as_slice).unwrap_or_default();
     let entries = find(body(statistics), CTA_STATS_GLOBAL_ENTRIES);
     // A kernel that does not say is asked for the list.

@@ -34,7 +34,7 @@ pub fn flows(dirs: &Dirs) -> Result<Vec<Flow>> {
         host: host_addresses()?.into_iter().collect(),
         ..Known::default()
     };
-    let mut open = BTreeMap::new();
+    let (mut open, mut lacking) = (BTreeMap::new(), None);
     let home = namespace::current()?;
     for Description {
         definition,
@@ -53,13 +53,25 @@ pub fn flows(dirs: &Dirs) -> Result<Vec<Flow>> {
             {
                 match sockets_of(process, &home) {
                     Ok(sockets) => drop(sockets.map(|sockets| place.insert(sockets))),
+                    // The same for every container.
+                    Err(error) if error.kind() == Kind::Unsupported => lacking = Some(error),
                     Err(error) => log::warn(error.during(format_args!("container {}", member.container))),
                 }
             }
         }
     }
+    if let Some(error) = lacking {
+        log::warn(error.hint("connections inside a bridge are not shown"));
+    }
     // After the sockets: a connection that begins meanwhile is then known from here at least.
-    Ok(flows::join(&known, &conntrack::dump()?, &open))
+    let tracked = match conntrack::dump() {
+        Err(error) if error.kind() == Kind::Unsupported => {
+            log::warn(error.hint("of connections through the host only the container's end is shown"));
+            Vec::new()
+        }
+        tracked => tracked?,
+    };
+    Ok(flows::join(&known, &tracked, &open))
 }
 
 /// The map of the networks, as defined and as they are, with what the rules have counted when that can be read.

@@ -8,11 +8,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use netlink_sys::protocols::NETLINK_SOCK_DIAG;
+use nix::errno::Errno;
 
 use super::conntrack::{Counter, TcpState, protocol_number};
 use super::netlink::{Netlink, Request, find};
 use super::{Protocol, namespace};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
 const INET_DIAG_INFO: u16 = 2;
@@ -49,15 +50,22 @@ pub struct Socket {
 /// `home` is the calling thread's own namespace, to which it returns.
 ///
 /// # Errors
-/// When the namespace cannot be entered or the kernel refuses the list.
+/// Unsupported when the kernel has no such list to show; when the namespace cannot be entered or the kernel refuses.
 pub fn dump(netns: BorrowedFd<'_>, home: impl AsFd) -> Result<Sockets> {
     let mut netlink = namespace::visit(netns, home, || Netlink::open(NETLINK_SOCK_DIAG))?;
     let mut sockets = Sockets::default();
     for protocol in [Protocol::Tcp, Protocol::Udp] {
         for family in [libc::AF_INET as u8, libc::AF_INET6 as u8] {
-            netlink.dump(list(family, protocol), |message| {
+            let listed = netlink.dump(list(family, protocol), |message| {
                 sockets.add(protocol, message);
                 Ok(())
+            });
+            listed.map_err(|error| match error.errno() {
+                Some(Errno::ENOENT) => Error::unsupported(
+                    "listing containers' sockets",
+                    "the kernel has no modules tcp_diag and udp_diag",
+                ),
+                _ => error,
             })?;
         }
     }
