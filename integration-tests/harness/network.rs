@@ -150,7 +150,7 @@ impl Uplink<'_> {
 
     /// As whom the outside reaches the server of [`WHO`] at this address and port; `None` when it does not.
     pub(crate) fn known_at(&self, at: &str) -> Option<String> {
-        let out = self.sh(&format!("timeout 3 wget -qO- http://{at}/cgi-bin/who"));
+        let out = self.sh(&format!("timeout 5 wget -qO- http://{at}/cgi-bin/who"));
         (out.code == 0).then(|| out.stdout.trim().to_owned())
     }
 }

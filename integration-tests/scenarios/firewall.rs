@@ -11,7 +11,7 @@ fn server<'h>(host: &'h Host, name: &str, options: &[&str]) -> Container<'h> {
 
 fn reaches(container: &Container<'_>, at: &str) -> bool {
     let url = format!("http://{at}/cgi-bin/who");
-    container.exec(["timeout", "2", "wget", "-qO-", &url]).code == 0
+    container.exec(["timeout", "10", "wget", "-qO-", &url]).code == 0
 }
 
 /// A directory `/etc/minirun` of the sandbox's own.

@@ -23,7 +23,7 @@ fn rules(host: &Host, network: &str) -> Value {
 
 fn reaches(container: &Container<'_>, at: &str) -> bool {
     let url = format!("http://{at}/cgi-bin/who");
-    container.exec(["timeout", "2", "wget", "-qO-", &url]).code == 0
+    container.exec(["timeout", "10", "wget", "-qO-", &url]).code == 0
 }
 
 #[test]

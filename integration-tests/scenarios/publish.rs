@@ -13,7 +13,7 @@ fn server<'h>(host: &'h Host, name: &str, options: &[&str]) -> Container<'h> {
 /// As whom somebody on the host reaches the server at this address and port; `None` when not.
 fn known_at(host: &Host, at: &str) -> Option<String> {
     let out = host.sh(&format!(
-        "timeout 3 wget -qO- http://{at}/cgi-bin/who || echo nobody"
+        "timeout 5 wget -qO- http://{at}/cgi-bin/who || echo nobody"
     ));
     let who = out.stdout.trim().to_owned();
     (who != "nobody").then_some(who)
@@ -21,7 +21,7 @@ fn known_at(host: &Host, at: &str) -> Option<String> {
 
 fn reaches(container: &Container<'_>, at: &str) -> bool {
     let url = format!("http://{at}/cgi-bin/who");
-    container.exec(["timeout", "2", "wget", "-qO-", &url]).code == 0
+    container.exec(["timeout", "10", "wget", "-qO-", &url]).code == 0
 }
 
 #[test]
