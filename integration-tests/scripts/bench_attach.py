@@ -9,7 +9,7 @@ contender's daemon does meanwhile is added.
 import json
 from pathlib import Path
 
-from bench_host import ATTACH, Missing
+from bench_host import ATTACH, SERVER, Missing
 from measure import MINIRUN
 
 PORT, FIRST_PORT = 8080, 8079
@@ -122,6 +122,9 @@ def one_attach(stage, figures, rounds):
             contender = kind(stage.host(f"attach-{kind.name}"))
             netns = contender.host.namespace("first")
             contender.attach("first", netns, FIRST_PORT)
+            # It does what it is measured for.
+            contender.host.spawn("nsenter", f"--net={netns}", SERVER, "80")
+            contender.host.reach("127.0.0.1", FIRST_PORT)
             contenders.append(contender)
     for number in range(rounds):
         for contender in stage.in_turns(contenders, number):
