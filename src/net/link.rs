@@ -245,7 +245,10 @@ fn parse(name: &str, answer: &[u8]) -> Result<Link> {
 }
 
 fn pair(lease: &Lease, mtu: Option<u32>, bridge: u32, netns: BorrowedFd<'_>) -> LinkMessage {
-    let mtu = mtu.map(LinkAttribute::Mtu);
+    // A veth has one queue in use whatever it has. The kernel makes one for each processor unless told, and taking the
+    // others out of use waits for all processors, for each end.
+    let mut both = vec![LinkAttribute::NumTxQueues(1), LinkAttribute::NumRxQueues(1)];
+    both.extend(mtu.map(LinkAttribute::Mtu));
     // The kernel creates the peer down, whatever flags it is given.
     let mut peer = LinkMessage::default();
     peer.attributes = vec![
@@ -253,7 +256,7 @@ fn pair(lease: &Lease, mtu: Option<u32>, bridge: u32, netns: BorrowedFd<'_>) -> 
         LinkAttribute::Address(lease.mac.octets().to_vec()),
         LinkAttribute::NetNsFd(netns.as_raw_fd()),
     ];
-    peer.attributes.extend(mtu.clone());
+    peer.attributes.extend(both.clone());
 
     let mut message = LinkMessage::default();
     message.header.flags = LinkFlags::Up;
@@ -266,7 +269,7 @@ fn pair(lease: &Lease, mtu: Option<u32>, bridge: u32, netns: BorrowedFd<'_>) -> 
             LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(peer))),
         ]),
     ];
-    message.attributes.extend(mtu);
+    message.attributes.extend(both);
     message
 }
 
