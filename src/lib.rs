@@ -14,7 +14,7 @@
 //! | [`rootfs`] | the root file system behind a descriptor: mounts, devices, pivot_root, masks |
 //! | [`cgroup`] | one enum over cgroup v1 and v2: limits, device rules, freeze, kill, statistics |
 //! | [`security`] | capabilities, rlimits, seccomp (our own compiler) |
-//! | [`net`] | network definitions, addresses, attach, firewall; knows nothing of OCI |
+//! | [`net`] | network definitions, addresses, links, published ports, policies, repair; knows nothing of OCI |
 //! | [`netd`] | names by DNS: the process that answers containers' questions and holds their ports, and how to reach it |
 //! | [`sys`] | thin wrappers over system calls that nix lacks; the only `unsafe` in the crate |
 //! | [`process`] | a process by number and start time, so that a reused number is not taken for it |

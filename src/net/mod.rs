@@ -1,4 +1,4 @@
-//! Networks without a daemon: bridges, addresses, attachment, masquerading.
+//! Networks without a daemon: bridges, addresses, names, published ports, policies.
 //!
 //! This room takes a network namespace and gives back a record; it knows nothing of OCI. Its state is files:
 //!
@@ -13,6 +13,15 @@
 //!
 //! Every step of attach can be repeated and leaves, when it is killed, what `detach` finds from the container's id and
 //! the networks' names alone. docs/networking.md shows each step with the command that would do the same.
+//!
+//! | about | files |
+//! |---|---|
+//! | what is asked for | `definition`, `policy`, `creation`, `amend`; `endpoint`, `publish` |
+//! | who has what | `lease`, `history`, `subnet`, `prefix`, `taken`, `routes`; `file` writes them all |
+//! | a container comes or goes | `membership`, over `link`, `bridge`, `sysctl`, `namespace`, `names`, `firewall` |
+//! | something is amiss | `reconcile` |
+//! | looking | `inventory`, `traffic`, `flows` (over `conntrack`, `sockets`, `observe`), `topology` |
+//! | the kernel's languages | `netlink`, `nftables` |
 
 mod amend;
 mod bridge;
