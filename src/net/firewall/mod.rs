@@ -202,7 +202,8 @@ pub(super) fn is_intact(dirs: &Dirs, host: &mut Host) -> Result<bool> {
 /// # Errors
 /// Exists when another container has one of the ports.
 pub(super) fn admit(dirs: &Dirs, definition: &Definition, lease: &Lease) -> Result<()> {
-    let ports = elements::ports(lease, localhost::redirects_ipv6(definition));
+    let loopback6 = !lease.ports.is_empty() && localhost::redirects_ipv6(definition);
+    let ports = elements::ports(lease, loopback6);
     let known = Parties::load(dirs)?;
     let parties = elements::parties(lease, &known);
     if is_guarded(definition) {
