@@ -162,7 +162,9 @@ pub fn dump() -> Result<Vec<Entry>> {
 /// What [`forget`] is to delete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stale<'a> {
-    /// All connections that a container of this address began, or answered.
+    /// UDP that a container of this address began, or answered. Not TCP: the kernel says goodbye for a container that was
+    /// killed, and without the entry nobody gets to hear it; the killed container's sockets, waiting for an answer, would
+    /// keep its namespace for minutes.
     Address(IpAddr),
     /// Those that the first opened to the second.
     Between(IpAddr, IpAddr),
@@ -174,7 +176,10 @@ pub enum Stale<'a> {
 impl Stale<'_> {
     fn covers(&self, entry: &Entry) -> bool {
         match self {
-            Stale::Address(address) => [entry.original.source, entry.reply.source].contains(address),
+            Stale::Address(address) => {
+                entry.protocol == libc::IPPROTO_UDP as u8
+                    && [entry.original.source, entry.reply.source].contains(address)
+            }
             Stale::Between(from, to) => (entry.original.source, entry.original.destination) == (*from, *to),
             Stale::Published(port) => {
                 port.protocol != Protocol::Tcp
@@ -192,13 +197,18 @@ impl Stale<'_> {
     fn filters(&self) -> Vec<Vec<u8>> {
         match self {
             Stale::Address(address) => {
-                let source = attribute(CTA_TUPLE_IP | NESTED, &source(*address));
+                let udp = attribute(CTA_PROTO_NUM, &[libc::IPPROTO_UDP as u8]);
+                let source = [
+                    attribute(CTA_TUPLE_IP | NESTED, &source(*address)),
+                    attribute(CTA_TUPLE_PROTO | NESTED, &udp),
+                ]
+                .concat();
                 [
                     (CTA_TUPLE_ORIG, CTA_FILTER_ORIG_FLAGS),
                     (CTA_TUPLE_REPLY, CTA_FILTER_REPLY_FLAGS),
                 ]
                 .map(|(tuple, flags)| {
-                    let flags = attribute(flags, &FILTER_IP_SRC.to_ne_bytes());
+                    let flags = attribute(flags, &(FILTER_IP_SRC | FILTER_PROTO_NUM).to_ne_bytes());
                     [
                         header(family(*address)),
                         attribute(tuple | NESTED, &source),
@@ -535,10 +545,16 @@ mod tests {
     }
 
     #[test]
-    fn connections_of_a_container_are_those_it_began_and_those_it_answered() {
-        let covers = |address: &str| Stale::Address(address.parse().unwrap()).covers(&entry(true, true));
-        assert!(covers("192.0.2.2") && covers("10.1.0.7"));
-        assert!(!covers("10.1.0.8"));
+    fn what_a_container_leaves_is_the_udp_that_it_began_and_that_it_answered() {
+        let covers = |address: &str, entry: &Entry| Stale::Address(address.parse().unwrap()).covers(entry);
+        let udp = entry(true, true);
+        assert!(covers("192.0.2.2", &udp) && covers("10.1.0.7", &udp));
+        assert!(!covers("10.1.0.8", &udp));
+        let tcp = Entry {
+            protocol: libc::IPPROTO_TCP as u8,
+            ..udp
+        };
+        assert!(!covers("10.1.0.7", &tcp), "its kernel still has to say goodbye");
     }
 
     #[test]
