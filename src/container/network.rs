@@ -461,7 +461,7 @@ mod tests {
                     networks: given("container:"),
                     ..none()
                 },
-                ["--network", "ID"],
+                ["--network", "cannot be empty"],
             ),
         ] {
             let error = Network::choose(&flags, true, &spec).unwrap_err().to_string();
