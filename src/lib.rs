@@ -8,6 +8,7 @@
 //! | room | what happens there |
 //! |---|---|
 //! | [`cli`] | the command line: clap types, one file per verb, printing; no logic that another verb needs |
+//! | [`compose`] | stacks of containers: Compose files, their meaning, and the process that keeps a stack running |
 //! | [`container`] | the record on disk, its lock, and the verbs on a container: create, start, exec, kill, delete |
 //! | [`spec`] | config.json: load, validate, the default of `minirun spec`; pure data, no side effects |
 //! | [`init`] | from clone3 to execve: the conversation of parent and child, namespaces, hooks, console, process |
@@ -26,7 +27,8 @@
 //! code to it. One file may look into every room: `cli/features.rs`, which asks each what it can do.
 //!
 //! ```text
-//! cli       -> container, net, netd, init, spec, error, log
+//! cli       -> compose, container, net, netd, init, spec, error, log
+//! compose   -> container, net, cgroup, spec, process, sys, error, log
 //! container -> init, rootfs, cgroup, net, spec, process, sys, error, log
 //! init      -> rootfs, security, spec, sys, error, log
 //! rootfs    -> sys, error, log
@@ -51,6 +53,7 @@
 
 pub mod cgroup;
 pub mod cli;
+pub mod compose;
 pub mod container;
 pub mod error;
 pub mod init;
