@@ -51,6 +51,7 @@ fn attach(container: &str, path: &str, network: &str, ports: &[&str]) -> Result<
         attached: &[],
         publish: &publish,
         dns: &Dns::default(),
+        ready: true,
     };
     net::attach(&Dirs::default(), &request).map(drop)
 }

@@ -129,6 +129,118 @@ fn containers_of_one_alias_take_turns() {
     assert_eq!(firsts.len(), 3);
 }
 
+/// A container that nobody is to be sent to by its aliases yet.
+fn unready<'h>(host: &'h Host, name: &str, options: &[&str]) -> Container<'h> {
+    host.container(name)
+        .edit(|config| config["annotations"]["minirun.ready"] = "false".into())
+        .sleeping()
+        .detached(options)
+}
+
+#[track_caller]
+fn ready(host: &Host, container: &Container<'_>, options: &[&str]) {
+    let args = ["network", "ready", container.id()];
+    host.minirun(args.iter().chain(options).copied()).succeeds();
+}
+
+/// Whether `network inspect` shows that nobody is sent to the container.
+fn is_unready(host: &Host, network: &str, container: &Container<'_>) -> bool {
+    let described = host.minirun(["network", "inspect", network]).succeeds().json();
+    let networks = described
+        .as_array()
+        .cloned()
+        .unwrap_or_else(|| vec![described.clone()]);
+    let mut members = networks[0]["containers"].as_array().unwrap().iter();
+    let member = members
+        .find(|member| member["container"] == container.id())
+        .unwrap();
+    member["unready"] == true
+}
+
+#[test]
+fn who_is_not_ready_is_found_by_its_id_and_host_name_but_not_by_its_aliases() {
+    let host = Host::new();
+    let options = ["--network", "default:alias=api"];
+    let one = sleeping(&host, "one", &options);
+    let two = unready(&host, "two", &[&options[..], &["--hostname", "second"]].concat());
+    let web = sleeping(&host, "web", &[]);
+    assert!(is_unready(&host, "default", &two) && !is_unready(&host, "default", &one));
+    for _ in 0..3 {
+        assert_eq!(addresses(&web, "api"), [one.address()]);
+    }
+    for name in [two.id(), "second"] {
+        assert_eq!(addresses(&web, name), [two.address()], "{name}");
+    }
+
+    ready(&host, &two, &[]);
+    assert_eq!(addresses(&web, "api").len(), 2);
+    assert!(!is_unready(&host, "default", &two));
+
+    ready(&host, &one, &["--not"]);
+    assert_eq!(addresses(&web, "api.default"), [two.address()]);
+    ready(&host, &two, &["--not"]);
+    let nobody = web.exec(["nslookup", "-type=a", "api"]);
+    assert!(
+        !nobody.stdout.contains("NXDOMAIN") && addresses_in(&nobody.stdout).is_empty(),
+        "{nobody}"
+    );
+    assert_eq!(addresses(&web, one.id()), [one.address()]);
+}
+
+#[test]
+fn readiness_outlives_netd_and_counts_on_networks_that_are_joined_later() {
+    let host = Host::new();
+    create(&host, "back", &[]);
+    let one = sleeping(&host, "one", &["--network", "default:alias=api"]);
+    let two = unready(&host, "two", &["--network", "default:alias=api"]);
+    let web = sleeping(&host, "web", &["--network", "default", "--network", "back"]);
+    host.minirun(["network", "connect", "back:alias=store", two.id()])
+        .succeeds();
+    assert!(is_unready(&host, "back", &two));
+    let killed = |host: &Host| {
+        kill(netd(host).unwrap(), Signal::SIGKILL).unwrap();
+        wait_until("netd is gone", || netd(host).is_none());
+    };
+    killed(&host);
+    host.minirun(["network", "reconcile"]).succeeds();
+    assert_eq!(addresses(&web, "api"), [one.address()]);
+    assert_eq!(host.minirun(["network", "reconcile"]).succeeds().stdout, "");
+
+    // Whoever says it may be the one who has to start netd again.
+    killed(&host);
+    ready(&host, &two, &[]);
+    assert_eq!(addresses(&web, "api").len(), 2);
+    // The new one has the sockets of every resolver.
+    assert_eq!(addresses(&two, one.id()), [one.address()]);
+    assert_eq!(addresses(&web, "store").len(), 1);
+    assert_eq!(addresses(&two, "api").len(), 2);
+    assert_eq!(host.minirun(["network", "reconcile"]).succeeds().stdout, "");
+}
+
+#[test]
+fn an_address_that_was_left_unready_is_ready_for_the_next_container() {
+    let host = Host::new();
+    let web = sleeping(&host, "web", &[]);
+    let first = unready(&host, "api", &["--network", "default:alias=api"]);
+    let id = first.id().to_owned();
+    first.delete_force().succeeds();
+    let second = host.container("other").sleeping();
+    host.minirun(["network", "ready", &id])
+        .fails_with(&[&id, "is on no network", "topology"]);
+    let second = second.detached(&["--network", "default:alias=api"]);
+    assert_eq!(addresses(&web, "api"), [second.address()]);
+}
+
+#[test]
+fn an_annotation_of_readiness_that_is_no_truth_value_is_refused() {
+    let host = Host::new();
+    let web = host
+        .container("web")
+        .edit(|config| config["annotations"]["minirun.ready"] = "maybe".into());
+    web.run_bundle(&["--detach"])
+        .fails_with(&["minirun.ready", "neither true nor false"]);
+}
+
 #[test]
 fn a_container_with_ipv6_is_found_by_both_families() {
     let host = Host::new();

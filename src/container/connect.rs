@@ -81,6 +81,7 @@ pub fn connect(store: &Store, id: &Id, endpoint: &Endpoint) -> Result<()> {
         container.entry.save(&container.record)?;
     }
     net::check(&dirs, std::slice::from_ref(endpoint))?;
+    let ready = net::is_ready(&dirs, id.as_str(), &container.record.networks);
     // Before anything else, so that it is found again should we be killed.
     container.record.networks.push(network.clone());
     container.entry.save(&container.record)?;
@@ -94,6 +95,7 @@ pub fn connect(store: &Store, id: &Id, endpoint: &Endpoint) -> Result<()> {
         attached: &container.record.attachment.networks,
         publish: &[],
         dns: &container.record.dns,
+        ready,
     };
     match net::attach(&dirs, &request) {
         Ok(attachment) => {

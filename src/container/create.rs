@@ -198,6 +198,7 @@ impl Stops for Creation<'_> {
                 attached: &[],
                 publish: &self.network.publish,
                 dns: &self.network.dns,
+                ready: !self.network.unready,
             },
         )?;
         files::fill(

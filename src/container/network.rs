@@ -7,6 +7,7 @@
 //! | `--dns` | `minirun.dns` | an address |
 //! | `--dns-search` | `minirun.dns-search` | a domain |
 //! | `--add-host` | `minirun.add-host` | `NAME:ADDRESS` |
+//! | | `minirun.ready` | `false`: nobody is sent to it by its aliases before it is said to be ready |
 //! | `--hostname` | the `hostname` of config.json | a name |
 //!
 //! A flag may be repeated; an annotation holds several values separated by blanks. A flag goes before the annotation of
@@ -23,12 +24,13 @@ use crate::net::{self, Endpoint, Publish};
 use crate::spec::id::Id;
 
 /// The annotations, in the order of the table above.
-pub const ANNOTATIONS: [&str; 5] = [
+pub const ANNOTATIONS: [&str; 6] = [
     "minirun.network",
     "minirun.publish",
     "minirun.dns",
     "minirun.dns-search",
     "minirun.add-host",
+    "minirun.ready",
 ];
 
 /// The values of the flags, as they were given.
@@ -61,6 +63,8 @@ pub struct Network {
     pub hosts: Vec<(IpAddr, String)>,
     /// In place of the `hostname` of config.json.
     pub hostname: Option<String>,
+    /// Whether others may not yet be sent to it by its aliases.
+    pub unready: bool,
 }
 
 /// Where a container's interfaces come from.
@@ -84,7 +88,7 @@ impl Network {
     /// When a value is wrong, or something is asked for without a network of ours to have it on.
     pub fn choose(flags: &Flags, native: bool, spec: &Spec) -> Result<Network> {
         let mode = Mode::choose(&flags.networks, native, spec)?;
-        let [_, publish, dns, search, hosts] = ANNOTATIONS;
+        let [_, publish, dns, search, hosts, ready] = ANNOTATIONS;
         let network = Network {
             publish: values("--publish", &flags.publish, publish, spec, str::parse)?,
             dns: net::Dns {
@@ -93,6 +97,7 @@ impl Network {
             },
             hosts: values("--add-host", &flags.add_hosts, hosts, spec, host)?,
             hostname: flags.hostname.clone(),
+            unready: is_unready(ready, spec)?,
             mode,
         };
         let flags = [
@@ -217,6 +222,18 @@ fn values<T>(
             .iter()
             .map(|value| parse(value).map_err(|error| error.during(flag)))
             .collect(),
+    }
+}
+
+/// Whether the annotation says that the container is not ready when it begins.
+fn is_unready(annotation: &str, spec: &Spec) -> Result<bool> {
+    match annotated(annotation, spec)[..] {
+        [] | ["true"] => Ok(false),
+        ["false"] => Ok(true),
+        ref values => Err(Error::invalid(
+            format_args!("annotation {annotation}"),
+            format_args!("{:?} is neither true nor false", values.join(" ")),
+        )),
     }
 }
 
@@ -406,6 +423,26 @@ mod tests {
         );
         let network = Network::choose(&flags, true, &spec).unwrap();
         assert_eq!(network.dns.servers, ["192.0.2.53".parse::<IpAddr>().unwrap()]);
+    }
+
+    #[test]
+    fn a_container_is_ready_unless_its_annotation_says_otherwise() {
+        let annotated = |value: &str| {
+            serde_json::from_value(serde_json::json!({
+                "ociVersion": "1.3.0",
+                "linux": {"namespaces": [{"type": "network"}]},
+                "annotations": {"minirun.ready": value},
+            }))
+            .unwrap()
+        };
+        assert!(!choose(&[], true, &spec(new_namespace(), None)).unwrap().unready);
+        assert!(!choose(&[], true, &annotated("true")).unwrap().unready);
+        assert!(choose(&[], true, &annotated("false")).unwrap().unready);
+        let error = choose(&[], true, &annotated("no")).unwrap_err().to_string();
+        assert!(
+            error.contains("minirun.ready") && error.contains("neither"),
+            "{error}"
+        );
     }
 
     #[test]

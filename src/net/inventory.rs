@@ -57,6 +57,9 @@ pub struct Member {
     /// It died without being deleted: its addresses are taken back when others need them.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub stale: bool,
+    /// Nobody is sent to it by the names that it shares with others: see [`super::ready`].
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub unready: bool,
     /// What it has sent and received; only [`describe`] looks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub traffic: Option<Traffic>,
@@ -99,11 +102,13 @@ pub fn describe(dirs: &Dirs, name: &str) -> Result<Description> {
 
 fn describe_defined(dirs: &Dirs, host: &mut Host, definition: Definition) -> Result<Description> {
     let mut containers = Vec::new();
-    for lease in Leases::new(&definition.name, dirs.network(&definition.name)).all()? {
+    let leases = Leases::new(&definition.name, dirs.network(&definition.name));
+    for lease in leases.all()? {
         match lease {
             Ok(lease) => {
                 let stale = host.liveness(&lease)? == Liveness::Gone;
-                containers.push(member(lease, stale));
+                let unready = !leases.is_ready(&lease.container);
+                containers.push(member(lease, stale, unready));
             }
             Err(error) => crate::log::warn(error),
         }
@@ -119,7 +124,7 @@ fn describe_defined(dirs: &Dirs, host: &mut Host, definition: Definition) -> Res
     })
 }
 
-fn member(lease: Lease, stale: bool) -> Member {
+fn member(lease: Lease, stale: bool, unready: bool) -> Member {
     Member {
         container: lease.container,
         names: lease.names,
@@ -131,6 +136,7 @@ fn member(lease: Lease, stale: bool) -> Member {
         ports: lease.ports,
         process: lease.process,
         stale,
+        unready,
         traffic: None,
     }
 }

@@ -4,6 +4,9 @@
 //! `leases/<IPv4 address>` and, if the network has IPv6, `leases/<IPv6 address>`. It is written complete under a temporary
 //! name and then linked, so that nobody ever reads half of one; a link fails when the address or the container has a
 //! lease already. All writers hold the network's lock.
+//!
+//! A container that is not ready has a further file, `unready/<id>`: readiness changes during a lease's life, and a lease
+//! cannot be replaced under all of its names at once.
 
 use std::fmt::Display;
 use std::fs;
@@ -29,6 +32,9 @@ pub(super) struct Lease {
     pub(super) container: String,
     /// What others on the network may call it.
     pub(super) names: Vec<String>,
+    /// Those of `names` that others may have too: nobody gets its address for them while it is not ready.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) shared: Vec<String>,
     pub(super) address: Ipv4Addr,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) address6: Option<Ipv6Addr>,
@@ -103,10 +109,12 @@ impl<'a> Leases<'a> {
     /// Exists when the container has a lease already, a wanted address is taken (by whom, the error says) or no
     /// address is left; nothing changes then.
     ///
-    /// `dismiss` takes out of the firewall what a dead container has there, before its addresses become another's.
+    /// `dismiss` takes out of the firewall what a dead container has there, before its addresses become another's. Whether
+    /// the container is `ready` from the beginning is known no later than its lease.
     pub(super) fn claim(
         &self,
         mut lease: Lease,
+        ready: bool,
         definition: &Definition,
         endpoint: &Endpoint,
         links: &mut impl Links,
@@ -139,6 +147,7 @@ impl<'a> Leases<'a> {
         // Before the lease: a generation that was never used harms nobody, one used twice would.
         self.remember(&history)?;
 
+        self.set_ready(&lease.container, ready)?;
         let temporary = self.new_lease_path();
         file::create(&temporary, &lease, Durability::UntilReboot)?;
         let linked = self.link(&temporary, &lease);
@@ -173,6 +182,7 @@ impl<'a> Leases<'a> {
         links: &mut impl Links,
     ) -> Result<Option<Lease>> {
         let by_container = self.by_container().join(container);
+        file::remove(&self.unready_path(container))?;
         // Of a claim that was killed.
         file::remove(&self.new_lease_path())?;
         let Ok(own) = fs::symlink_metadata(&by_container) else {
@@ -224,6 +234,21 @@ impl<'a> Leases<'a> {
     /// The container's lease.
     pub(super) fn of(&self, container: &str) -> Result<Option<Lease>> {
         file::read(&self.by_container().join(container))
+    }
+
+    /// Whether others may be sent to the container by the names that it shares.
+    pub(super) fn is_ready(&self, container: &str) -> bool {
+        !self.unready_path(container).exists()
+    }
+
+    /// Remembers whether the container is ready.
+    pub(super) fn set_ready(&self, container: &str, ready: bool) -> Result<()> {
+        let path = self.unready_path(container);
+        if ready {
+            return file::remove(&path).map(drop);
+        }
+        file::directory(&self.unready())?;
+        fs::write(&path, "").os("write", path.display())
     }
 
     /// Who has this address.
@@ -323,6 +348,9 @@ impl<'a> Leases<'a> {
         // The container's name last, as in `release`.
         for path in by_address.chain([self.by_container().join(&owner.container)]) {
             if file::read(&path).is_ok_and(|lease: Option<Lease>| lease.as_ref() == Some(owner)) {
+                if path.starts_with(self.by_container()) {
+                    file::remove(&self.unready_path(&owner.container))?;
+                }
                 file::remove(&path)?;
             }
         }
@@ -369,6 +397,14 @@ impl<'a> Leases<'a> {
 
     fn by_container(&self) -> PathBuf {
         self.dir.join("containers")
+    }
+
+    fn unready(&self) -> PathBuf {
+        self.dir.join("unready")
+    }
+
+    fn unready_path(&self, container: &str) -> PathBuf {
+        self.unready().join(container)
     }
 
     /// Where a lease is written before it gets its names.

@@ -66,7 +66,14 @@ impl Joining<'_> {
             |host: &mut Host| close_if_unused(dirs, host, &definition, &leases, state.has_shared_lock());
         let dismiss = |dead: &Lease| firewall::dismiss(dirs, &definition, dead);
         let lease = self.lease(host, ports)?;
-        let lease = match leases.claim(lease, &definition, self.endpoint, host, &dismiss) {
+        let lease = match leases.claim(
+            lease,
+            self.request.ready,
+            &definition,
+            self.endpoint,
+            host,
+            &dismiss,
+        ) {
             Ok(lease) => lease,
             Err(error) => {
                 report(close(host));
@@ -80,7 +87,7 @@ impl Joining<'_> {
         .and_then(|bridge| host.connect(&lease, &definition, bridge, self.defaults, self.request.netns))
         .and_then(|()| firewall::admit(dirs, &definition, &lease))
         .and_then(|()| match self.holder(sockets) {
-            Some(holder) => names::announce(dirs, host, &definition, &lease, holder),
+            Some(holder) => names::announce(dirs, host, &definition, &lease, self.request.ready, holder),
             None => Ok(()),
         });
         if let Err(error) = connected {
@@ -114,9 +121,13 @@ impl Joining<'_> {
                 names.push(name.to_owned());
             }
         }
+        // The id is its own alone, whatever it asks for.
+        let mut shared = self.endpoint.aliases.clone();
+        shared.retain(|name| name != self.request.container);
         Ok(Lease {
             container: self.request.container.to_owned(),
             names,
+            shared,
             address: Ipv4Addr::UNSPECIFIED,
             address6: None,
             mac: self.endpoint.mac.map_or_else(Mac::random, Ok)?,

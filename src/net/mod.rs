@@ -18,6 +18,7 @@
 //! |---|---|
 //! | what is asked for | `definition`, `policy`, `creation`, `amend`; `endpoint`, `publish` |
 //! | who has what | `lease`, `history`, `subnet`, `prefix`, `taken`, `routes`; `file` writes them all |
+//! | who may be asked for | `readiness` |
 //! | a container comes or goes | `membership`, over `link`, `bridge`, `sysctl`, `namespace`, `names`, `firewall` |
 //! | something is amiss | `reconcile` |
 //! | looking | `inventory`, `traffic`, `flows` (over `conntrack`, `sockets`, `observe`), `topology` |
@@ -46,6 +47,7 @@ pub mod observe;
 mod policy;
 mod prefix;
 mod publish;
+mod readiness;
 mod reconcile;
 mod routes;
 pub mod sockets;
@@ -74,6 +76,7 @@ pub use self::namespace::NamespaceId;
 pub use self::policy::{Party, Policy, Ports, Protocol, Rate, Rule, Span, Stance};
 pub use self::prefix::Prefix;
 pub use self::publish::{PortRange, Publish};
+pub use self::readiness::{is_ready, ready};
 pub use self::reconcile::{Repair, reconcile};
 pub use self::subnet::{Subnet, Subnet6};
 pub use self::traffic::{Meter, Traffic, traffic};
@@ -172,6 +175,8 @@ pub struct Request<'a> {
     pub publish: &'a [Publish],
     /// How it finds names.
     pub dns: &'a Dns,
+    /// Whether others may be sent to it by the names that it shares, from the beginning: see [`ready`].
+    pub ready: bool,
 }
 
 /// How a container finds the names that are not of its networks.

@@ -36,12 +36,43 @@ pub(super) fn announce(
     host: &mut Host,
     definition: &Definition,
     lease: &Lease,
+    ready: bool,
     holder: Holder<'_>,
 ) -> Result<()> {
-    match register(dirs, host, definition, lease, holder)? {
+    match register(dirs, host, definition, lease, ready, holder)? {
         Netd::Running => Ok(()),
         // An earlier one may have been killed, and others be waiting for their names.
         Netd::Started => restore(dirs, host).map(drop),
+    }
+}
+
+/// Tells netd that a container has become ready or is so no more; fine when it has ended.
+///
+/// # Errors
+/// As [`announce`].
+pub(super) fn renew(
+    dirs: &Dirs,
+    host: &mut Host,
+    definition: &Definition,
+    lease: &Lease,
+    ready: bool,
+) -> Result<()> {
+    let Some((pidfd, _)) = holder(lease)? else {
+        return Ok(());
+    };
+    // netd has the sockets.
+    let known = Holder {
+        pidfd: pidfd.as_fd(),
+        resolver_in: None,
+        ports: Vec::new(),
+    };
+    match register(dirs, host, definition, lease, ready, known)? {
+        Netd::Running => Ok(()),
+        // Not this one, which has heard of nobody else either.
+        Netd::Started => {
+            again(dirs, host, definition, lease, ready, true)?;
+            restore(dirs, host).map(drop)
+        }
     }
 }
 
@@ -55,6 +86,7 @@ fn register(
     host: &Host,
     definition: &Definition,
     lease: &Lease,
+    ready: bool,
     holder: Holder<'_>,
 ) -> Result<Netd> {
     let resolver = match holder.resolver_in {
@@ -66,6 +98,10 @@ fn register(
         network: definition.name.clone(),
         internal: definition.internal,
         names: lease.names.clone(),
+        unready: match ready {
+            true => Vec::new(),
+            false => lease.shared.clone(),
+        },
         addresses: [Some(lease.address.into()), lease.address6.map(IpAddr::V6)]
             .into_iter()
             .flatten()
@@ -81,30 +117,34 @@ fn register(
     client::register(&dirs.run, &station, descriptors)
 }
 
-/// Tells netd of every container on this host that it does not know. Returns their ids.
+/// Tells netd of every container on this host that it does not know, or not as ready as it is. Returns their ids.
 ///
 /// # Errors
 /// When netd cannot be asked; what is wrong with single containers is a warning.
 pub(super) fn restore(dirs: &Dirs, host: &mut Host) -> Result<Vec<String>> {
-    // By container: the networks on which netd knows it.
-    let mut known: HashMap<String, Vec<String>> = HashMap::new();
+    // By container: the networks on which netd knows it, and whether as one that lacks names because it is not ready.
+    let mut known: HashMap<String, HashMap<String, bool>> = HashMap::new();
     for station in client::stations(&dirs.run)? {
-        known.entry(station.container).or_default().push(station.network);
+        let networks = known.entry(station.container).or_default();
+        networks.insert(station.network, station.unready);
     }
     let mut restored = Vec::new();
     for name in definition::names(dirs)? {
         let Some(definition) = Definition::load(dirs, &name)? else {
             continue;
         };
-        for lease in Leases::new(&name, dirs.network(&name)).all()?.flatten() {
+        let leases = Leases::new(&name, dirs.network(&name));
+        for lease in leases.all()?.flatten() {
             let networks = known.entry(lease.container.clone()).or_default();
-            if networks.contains(&name) {
+            let ready = leases.is_ready(&lease.container);
+            let lacks_names = !ready && !lease.shared.is_empty();
+            if networks.get(&name) == Some(&lacks_names) {
                 continue;
             }
-            match again(dirs, host, &definition, &lease, networks.is_empty()) {
+            match again(dirs, host, &definition, &lease, ready, networks.is_empty()) {
                 Ok(false) => {}
                 Ok(true) => {
-                    networks.push(name.clone());
+                    networks.insert(name.clone(), lacks_names);
                     restored.push(lease.container);
                 }
                 Err(error) => crate::log::warn(error.during(format_args!("names of {}", lease.container))),
@@ -116,7 +156,14 @@ pub(super) fn restore(dirs: &Dirs, host: &mut Host) -> Result<Vec<String>> {
 }
 
 /// False when the container is not there any more, or not on this host.
-fn again(dirs: &Dirs, host: &mut Host, definition: &Definition, lease: &Lease, first: bool) -> Result<bool> {
+fn again(
+    dirs: &Dirs,
+    host: &mut Host,
+    definition: &Definition,
+    lease: &Lease,
+    ready: bool,
+    first: bool,
+) -> Result<bool> {
     if host.liveness(lease)? != Liveness::Live {
         return Ok(false);
     }
@@ -133,7 +180,7 @@ fn again(dirs: &Dirs, host: &mut Host, definition: &Definition, lease: &Lease, f
         resolver_in: first.then(|| netns.as_fd()),
         ports,
     };
-    register(dirs, host, definition, lease, holder).map(|_| true)
+    register(dirs, host, definition, lease, ready, holder).map(|_| true)
 }
 
 /// The first process of a lease's container, and its network namespace; `None` when it has ended.

@@ -36,6 +36,20 @@ struct Network {
 struct Entry {
     v4: Replicas<Ipv4Addr>,
     v6: Replicas<Ipv6Addr>,
+    /// Who has the name and is not ready: not sent to, but for their sake the name exists.
+    unready: Vec<Holder>,
+}
+
+impl Entry {
+    fn remove(&mut self, holder: Holder) {
+        self.v4.all.retain(|(owner, _)| *owner != holder);
+        self.v6.all.retain(|(owner, _)| *owner != holder);
+        self.unready.retain(|owner| *owner != holder);
+    }
+
+    fn is_unused(&self) -> bool {
+        self.v4.all.is_empty() && self.v6.all.is_empty() && self.unready.is_empty()
+    }
 }
 
 struct Replicas<A> {
@@ -76,8 +90,12 @@ impl Names {
         network.zone = Name::of(&station.network);
         network.stations += 1;
         network.pools.clone_from(&station.pools);
-        for name in keys(station, network.zone.as_ref()) {
+        for (name, is_ready) in keys(station, network.zone.as_ref()) {
             let entry = network.names.entry(name.bytes().into()).or_default();
+            if !is_ready {
+                entry.unready.push(holder);
+                continue;
+            }
             for address in &station.addresses {
                 match address {
                     IpAddr::V4(address) => entry.v4.add(holder, *address),
@@ -108,11 +126,10 @@ impl Names {
             self.networks.remove(&station.network);
             return;
         }
-        for name in keys(station, network.zone.as_ref()) {
+        for (name, _) in keys(station, network.zone.as_ref()) {
             if let Some(entry) = network.names.get_mut(name.bytes()) {
-                entry.v4.all.retain(|(owner, _)| *owner != holder);
-                entry.v6.all.retain(|(owner, _)| *owner != holder);
-                if entry.v4.all.is_empty() && entry.v6.all.is_empty() {
+                entry.remove(holder);
+                if entry.is_unused() {
                     network.names.remove(name.bytes());
                 }
             }
@@ -218,12 +235,17 @@ impl Network {
     }
 }
 
-/// What a station is found by: each of its names, alone and below the network's name.
-fn keys(station: &Station, zone: Option<&Name>) -> impl Iterator<Item = Name> {
-    let names = station.names.iter().filter_map(|name| Name::of(name));
-    names.flat_map(move |name| {
-        let below = zone.and_then(|zone| name.clone().below(zone));
-        [Some(name), below].into_iter().flatten()
+/// What a station is found by: each of its names, alone and below the network's name, and whether it is ready there.
+fn keys(station: &Station, zone: Option<&Name>) -> impl Iterator<Item = (Name, bool)> {
+    station.names.iter().flat_map(move |name| {
+        let unready = &station.unready;
+        let is_ready = !unready.iter().any(|unready| unready.eq_ignore_ascii_case(name));
+        let name = Name::of(name);
+        let below = zone.and_then(|zone| name.clone()?.below(zone));
+        [name, below]
+            .into_iter()
+            .flatten()
+            .map(move |name| (name, is_ready))
     })
 }
 
@@ -239,6 +261,7 @@ mod tests {
             network: network.to_owned(),
             internal: false,
             names: names.iter().map(ToString::to_string).collect(),
+            unready: Vec::new(),
             addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
             pools: vec!["10.186.0.0/24".parse().unwrap(), "fdef::/64".parse().unwrap()],
             upstream: Vec::new(),
@@ -383,6 +406,39 @@ mod tests {
         let names = &mut shop();
         assert_eq!(ask(names, &["front"], "localhost", 1), found(&["127.0.0.1"]));
         assert_eq!(ask(names, &["front"], "app.localhost", 28), found(&["::1"]));
+    }
+
+    #[test]
+    fn who_is_not_ready_is_found_by_its_own_name_only() {
+        let names = &mut shop();
+        let db1 = |unready: &[&str]| Station {
+            unready: unready.iter().map(ToString::to_string).collect(),
+            ..station("back", &["db1", "db"], &["10.187.0.4"])
+        };
+        let (ready, unready) = (db1(&[]), db1(&["db"]));
+        names.remove(
+            3,
+            &station("back", &["db1", "db", "db.example.org"], &["10.187.0.4"]),
+        );
+        names.add(3, &unready);
+        for name in ["db", "db.back"] {
+            assert_eq!(ask(names, &["back"], name, 1), found(&["10.187.0.5"]));
+        }
+        assert_eq!(ask(names, &["back"], "db1", 1), found(&["10.187.0.4"]));
+
+        // Nobody is left who could be sent to: the name exists, with no address.
+        names.remove(
+            4,
+            &station("back", &["db2", "db", "db.example.org"], &["10.187.0.5"]),
+        );
+        assert_eq!(ask(names, &["back"], "db", 1), found(&[]));
+        assert_eq!(ask(names, &["front"], "db.back", 1), NO_SUCH_NAME);
+
+        names.remove(3, &unready);
+        names.add(3, &ready);
+        assert_eq!(ask(names, &["back"], "db", 1), found(&["10.187.0.4"]));
+        names.remove(3, &ready);
+        assert_eq!(ask(names, &["back"], "db", 1), NO_SUCH_NAME);
     }
 
     #[test]

@@ -40,6 +40,10 @@ pub struct Station {
     /// What others call it, the preferred name first: that one answers questions for the name of an address. Names that
     /// DNS cannot carry (a part above 63 letters) are passed over.
     pub names: Vec<String>,
+    /// Those of `names` that are not answered with its addresses, because it is not ready. They exist nevertheless: a name
+    /// that nobody else has either has no records then.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unready: Vec<String>,
     /// Its addresses on this network.
     pub addresses: Vec<IpAddr>,
     /// The network's subnets: whose addresses these are is answered here, never asked elsewhere.
@@ -62,6 +66,9 @@ pub struct Known {
     pub resolver: bool,
     /// How many ports' sockets netd holds for the container.
     pub ports: usize,
+    /// The station has names that are not answered with its addresses.
+    #[serde(default)]
+    pub unready: bool,
 }
 
 /// What the runtime asks.

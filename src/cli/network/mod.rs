@@ -7,6 +7,7 @@ mod inspect;
 mod ls;
 mod policy;
 mod prune;
+mod ready;
 mod reconcile;
 mod rm;
 mod topology;
@@ -35,6 +36,7 @@ enum Verb {
     Ls(ls::Args),
     Policy(policy::Args),
     Prune(prune::Args),
+    Ready(ready::Args),
     Reconcile(reconcile::Args),
     #[command(alias = "remove")]
     Rm(rm::Args),
@@ -59,6 +61,7 @@ pub(super) fn run(store: &Store, args: &Args) -> Result<u8> {
         Verb::Ls(args) => ls::run(&dirs, args),
         Verb::Policy(args) => policy::run(&dirs, args),
         Verb::Prune(args) => prune::run(&dirs, args),
+        Verb::Ready(args) => ready::run(&dirs, args),
         Verb::Reconcile(args) => reconcile::run(&dirs, args),
         Verb::Rm(args) => rm::run(&dirs, args),
         Verb::Topology(args) => topology::run(&dirs, args),

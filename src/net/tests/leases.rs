@@ -67,6 +67,7 @@ impl Network {
         let lease = Lease {
             container: container.to_owned(),
             names: vec![container.to_owned()],
+            shared: Vec::new(),
             address: Ipv4Addr::UNSPECIFIED,
             address6: None,
             mac: "02:00:00:00:00:01".parse::<Mac>().unwrap(),
@@ -85,9 +86,11 @@ impl Network {
             ip: wanted.map(|last| Ipv4Addr::new(10, 0, 0, last)),
             ..Endpoint::new("test")
         };
-        let lease = self
-            .leases()
-            .claim(lease, &self.definition, &endpoint, &mut self.links, &|_| Ok(()))?;
+        let lease =
+            self.leases()
+                .claim(lease, true, &self.definition, &endpoint, &mut self.links, &|_| {
+                    Ok(())
+                })?;
         self.links.links.insert(lease.host_interface);
         Ok(lease.address.octets()[3])
     }

@@ -135,6 +135,7 @@ pub(super) fn request<'a>(
         attached: &[],
         publish: &[],
         dns: DNS,
+        ready: true,
     }
 }
 

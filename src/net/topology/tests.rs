@@ -41,6 +41,7 @@ fn join(network: &mut Description, id: &str, alias: Option<&str>, last: u8) {
         ports: Vec::new(),
         process: None,
         stale: false,
+        unready: false,
         traffic: None,
     });
 }

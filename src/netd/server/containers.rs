@@ -55,6 +55,7 @@ impl Container {
             network: station.network.clone(),
             resolver: self.resolver.is_some(),
             ports: self.ports.len(),
+            unready: !station.unready.is_empty(),
         })
     }
 }

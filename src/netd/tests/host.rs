@@ -300,6 +300,7 @@ pub(super) fn station(id: &str, network: &str, address: &str, aliases: &[&str]) 
         network: network.to_owned(),
         internal: false,
         names: names.collect(),
+        unready: Vec::new(),
         addresses: vec![address.parse().unwrap()],
         pools: vec!["10.186.0.0/16".parse().unwrap()],
         // Nobody is there, unless a test makes a server.
