@@ -147,9 +147,9 @@ heading "The product list, computed once, then from Redis"
 for expected in miss hit; do
     show "curl -i $service/products"
     curl -sS -i --max-time 5 "$service/products" | tr -d '\r' >"$work/answer"
-    grep -E '^(HTTP|X-)' "$work/answer"
+    grep -iE '^(HTTP|X-)' "$work/answer"
     tail -n 1 "$work/answer" | jq -r '.[:2][] | "  \(.id)  \(.name)"' && say "  ..."
-    grep -q "^X-Cache: $expected" "$work/answer" || die "expected X-Cache: $expected"
+    grep -qi "^X-Cache: $expected" "$work/answer" || die "expected X-Cache: $expected"
     good "a $expected"
 done
 

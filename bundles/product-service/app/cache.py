@@ -4,7 +4,6 @@ While Redis is away every lookup is a miss, and costs nothing: after a failure t
 instead of making every request wait for the same timeout.
 """
 
-import json
 import os
 import time
 
@@ -30,12 +29,11 @@ class Cache:
         )
 
     def get(self, key):
-        """The stored value, or None when there is none or no Redis."""
-        stored = self._attempt(lambda: self._redis.get(self._prefix + key))
-        return None if stored is None else json.loads(stored)
+        """The stored bytes, or None when there are none or no Redis."""
+        return self._attempt(lambda: self._redis.get(self._prefix + key))
 
     def put(self, key, value):
-        self._attempt(lambda: self._redis.set(self._prefix + key, json.dumps(value), ex=TTL_SECONDS))
+        self._attempt(lambda: self._redis.set(self._prefix + key, value, ex=TTL_SECONDS))
 
     def is_up(self):
         return bool(self._attempt(self._redis.ping))

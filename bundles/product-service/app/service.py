@@ -4,27 +4,23 @@
     GET /products         the list
     GET /products/<id>    one product, or 404
 
-Answers about products carry `X-Cache: hit` or `X-Cache: miss`.
+Answers about products carry `X-Cache: hit` or `X-Cache: miss`. What is cached is the text of the answer.
 """
 
 import json
-import logging
-import signal
-import socket
-import sys
 from pathlib import Path
 
-import waitress
-from flask import Flask, jsonify
-from werkzeug.exceptions import HTTPException
+from flask import Response, jsonify
 
 from cache import Cache
+from shop.registration import keep_registered
+from shop.web import application, serve
 
 PORT = 5000
 THREADS = 4
 CATALOGUE = Path(__file__).with_name("products.json")
 
-app = Flask(__name__)
+app = application("product-service")
 cache = Cache(prefix="product-service:")
 
 
@@ -42,13 +38,14 @@ def product(product_id):
 
 def cached(key, compute):
     """Answers from the cache, or from `compute` and remembers it. What does not exist is not remembered."""
-    value, source = cache.get(key), "hit"
-    if value is None:
+    text, source = cache.get(key), "hit"
+    if text is None:
         value, source = compute(), "miss"
         if value is None:
             return jsonify(error="no such product"), 404, {"X-Cache": source}
-        cache.put(key, value)
-    return jsonify(value), 200, {"X-Cache": source}
+        text = json.dumps(value).encode()
+        cache.put(key, text)
+    return Response(text, mimetype="application/json", headers={"X-Cache": source})
 
 
 @app.get("/health")
@@ -67,25 +64,11 @@ def get_product(product_id):
     return cached(f"products/{product_id}", lambda: product(product_id))
 
 
-@app.errorhandler(HTTPException)
-def as_json(error):
-    return jsonify(error=error.description), error.code
-
-
-@app.after_request
-def name_the_replica(response):
-    response.headers["X-Served-By"] = socket.gethostname()
-    return response
-
-
-def main():
-    # The first process of a pid namespace ignores signals that it has no handler for.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    # Requests that wait for a thread are everyday life under load; a log line for each costs more than the request.
-    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
+def worker():
+    keep_registered("product-service", PORT)
     print(f"product-service: listening on port {PORT}", flush=True)
-    waitress.serve(app, host="0.0.0.0", port=PORT, threads=THREADS, ident=None)
+    return app
 
 
 if __name__ == "__main__":
-    main()
+    serve(PORT, THREADS)
