@@ -153,6 +153,26 @@ fn a_container_that_may_trace_cannot_write_to_the_runtimes_binary() {
     assert_eq!(errors.matches("Read-only file system").count(), 2, "{errors}");
 }
 
+#[test]
+fn a_binary_on_a_read_only_mount_is_copied_all_the_same() {
+    // An update of such a host makes the mount writable for a while.
+    let host = Host::new();
+    let usr = host.dir().join("usr");
+    fs::create_dir(&usr).unwrap();
+    let path = usr.join("runtime");
+    fs::copy(host.binary(), &path).unwrap();
+    let usr = usr.display();
+    host.sh(&format!(
+        "mount --bind {usr} {usr}; mount -o remount,bind,ro {usr}"
+    ));
+    let web = host.peer(path.to_str().unwrap(), "web").unwrap().sleeping();
+    let web = web.created();
+    let copy = fs::read_link(format!("/proc/{}/exe", web.pid())).unwrap();
+    assert_eq!(copy, Path::new("/"), "the root of a mount of its own");
+    drop(web);
+    host.sh(&format!("umount {usr}"));
+}
+
 /// An ELF program of nothing but the wish to be run by /proc/self/exe (elf(5): a header and one PT_INTERP segment).
 fn elf_interpreted_by_the_runtime() -> Vec<u8> {
     const INTERPRETER: &[u8] = b"/proc/self/exe\0";

@@ -9,7 +9,6 @@ use crate::init::parent;
 use crate::init::process::Keep;
 use crate::spec::id::Id;
 
-/// Create a container; `start` runs its program
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The new container's id

@@ -5,7 +5,6 @@ use crate::container::store::Store;
 use crate::error::Result;
 use crate::spec::id::Id;
 
-/// Delete a stopped container and everything that it was given
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Kill it first; a container that does not exist is no error

@@ -16,7 +16,6 @@ use crate::spec::load;
 use crate::spec::user::{UserArg, Who};
 use crate::spec::validate::process as validate;
 
-/// Run a program in a running container
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Socket that gets the master of the program's terminal

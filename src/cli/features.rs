@@ -10,7 +10,6 @@ use crate::security::capabilities;
 use crate::security::seccomp::known as seccomp;
 use crate::spec::features::Known;
 
-/// Print what this runtime can do as JSON
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {}
 

@@ -5,7 +5,6 @@ use crate::container::store::Store;
 use crate::error::Result;
 use crate::spec::id::Id;
 
-/// Send a signal to a container's first process
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Send it to all processes of the container

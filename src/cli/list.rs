@@ -6,7 +6,6 @@ use crate::error::{Error, Kind, Result};
 use crate::log;
 use crate::spec::state::State;
 
-/// List all containers
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Shape of the list

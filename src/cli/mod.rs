@@ -10,6 +10,7 @@ mod exec;
 mod features;
 mod inspect;
 mod kill;
+mod lazy;
 mod list;
 mod netd;
 mod network;
@@ -29,6 +30,7 @@ use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use nix::unistd::geteuid;
 
+use self::lazy::Lazy;
 use crate::container::store::{DEFAULT_ROOT, Store};
 use crate::error::{Error, Kind, OsContext, Result};
 use crate::init::exe;
@@ -75,22 +77,39 @@ enum LogFormat {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Create(create::Args),
-    Delete(delete::Args),
-    Exec(exec::Args),
-    Features(features::Args),
-    Inspect(inspect::Args),
-    Kill(kill::Args),
-    List(list::Args),
-    Netd(netd::Args),
-    Network(network::Args),
-    Pause(pause::PauseArgs),
-    Ps(ps::Args),
-    Resume(pause::ResumeArgs),
-    Run(run::Args),
-    Spec(spec::Args),
-    Start(start::Args),
-    State(state::Args),
+    /// Create a container; `start` runs its program
+    Create(Lazy<create::Args>),
+    /// Delete a stopped container and everything that it was given
+    Delete(Lazy<delete::Args>),
+    /// Run a program in a running container
+    Exec(Lazy<exec::Args>),
+    /// Print what this runtime can do as JSON
+    Features(Lazy<features::Args>),
+    /// Print everything that is known of a container as JSON
+    Inspect(Lazy<inspect::Args>),
+    /// Send a signal to a container's first process
+    Kill(Lazy<kill::Args>),
+    /// List all containers
+    List(Lazy<list::Args>),
+    /// Answer containers' questions for names; minirun starts this itself
+    #[command(hide = true)]
+    Netd(Lazy<netd::Args>),
+    /// Networks: make, list, join, repair
+    Network(Lazy<network::Args>),
+    /// Freeze all processes of a container
+    Pause(Lazy<pause::PauseArgs>),
+    /// List the processes of a container
+    Ps(Lazy<ps::Args>),
+    /// Let the processes of a paused container go on
+    Resume(Lazy<pause::ResumeArgs>),
+    /// Run a bundle: `run BUNDLE/` joins the network `default`; `run [-b BUNDLE] ID` is runc's form
+    Run(Lazy<run::Args>),
+    /// Write a config.json to start from
+    Spec(Lazy<spec::Args>),
+    /// Run the program of a created container
+    Start(Lazy<start::Args>),
+    /// Print the state of a container as JSON
+    State(Lazy<state::Args>),
 }
 
 /// The whole program: the exit status for the caller.

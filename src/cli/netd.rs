@@ -5,9 +5,7 @@ use std::path::PathBuf;
 use crate::error::Result;
 use crate::netd;
 
-/// Answer containers' questions for names; minirun starts this itself
 #[derive(Debug, clap::Args)]
-#[command(hide = true)]
 pub(super) struct Args {
     /// Directory of the networks' state
     dir: PathBuf,

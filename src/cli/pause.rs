@@ -5,14 +5,12 @@ use crate::container::store::Store;
 use crate::error::Result;
 use crate::spec::id::Id;
 
-/// Freeze all processes of a container
 #[derive(Debug, clap::Args)]
 pub(super) struct PauseArgs {
     /// The container's id
     id: Id,
 }
 
-/// Let the processes of a paused container go on
 #[derive(Debug, clap::Args)]
 pub(super) struct ResumeArgs {
     /// The container's id

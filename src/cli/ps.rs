@@ -8,7 +8,6 @@ use crate::error::{Error, Kind, OsContext, Result};
 use crate::spec::id::Id;
 use crate::spec::state::Status;
 
-/// List the processes of a container
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Shape of the list: the host's ps(1) as a table, or process ids as JSON

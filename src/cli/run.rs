@@ -10,7 +10,6 @@ use crate::error::{Error, Kind, OsContext, Result};
 use crate::init::process::Keep;
 use crate::spec::id::Id;
 
-/// Run a bundle: `run BUNDLE/` joins the network `default`; `run [-b BUNDLE] ID` is runc's form
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// A bundle's directory (with a slash), or the new container's id

@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use crate::error::{Error, Kind, OsContext, Result};
 use crate::spec::default;
 
-/// Write a config.json to start from
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The bundle's directory

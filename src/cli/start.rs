@@ -5,7 +5,6 @@ use crate::container::store::Store;
 use crate::error::Result;
 use crate::spec::id::Id;
 
-/// Run the program of a created container
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The container's id

@@ -4,7 +4,6 @@ use crate::container::store::Store;
 use crate::error::Result;
 use crate::spec::id::Id;
 
-/// Print the state of a container as JSON
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The container's id

@@ -4,12 +4,15 @@
 //! inside the container, where other processes can open it. So whatever enters a container runs from a copy of the
 //! binary's mount that is read-only for good: writing through it fails, whoever tries and whenever. Where the mount
 //! cannot be copied (a filter of an outer container) the binary is copied into sealed memory.
+//!
+//! Where there is [`crate::sys`]' `entry`, it has done this before the C library started, and [`protect`] only looks.
 
 use std::ffi::{CString, OsString};
-use std::fs::File;
+use std::fs::{File, read_link};
 use std::io::copy;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, FcntlArg, OFlag, SealFlag, fcntl, open};
@@ -46,13 +49,14 @@ pub fn protect(args: &[OsString]) -> Result<()> {
     Err(Error::os("execute a protected copy of", SELF, errno))
 }
 
+/// Whether this process runs from a copy that [`protect`], or the first instructions of the program, made.
 fn is_protected() -> Result<bool> {
-    if statvfs(SELF)
-        .os("statvfs", SELF)?
-        .flags()
-        .contains(FsFlags::ST_RDONLY)
-    {
-        return Ok(true);
+    let path = read_link(SELF).os("read", SELF)?;
+    // Only a mount of the binary alone has the binary at its root. That the mount it was installed on is read-only
+    // says nothing: an update of the host makes that one writable for a while.
+    if path == Path::new("/") {
+        let mount = statvfs(SELF).os("statvfs", SELF)?;
+        return Ok(mount.flags().contains(FsFlags::ST_RDONLY));
     }
     let file = File::open(SELF).os("open", SELF)?;
     // Only memory has seals.

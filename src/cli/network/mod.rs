@@ -18,7 +18,6 @@ use crate::container::store::Store;
 use crate::error::Result;
 use crate::net::Dirs;
 
-/// Networks: make, list, join, repair
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(subcommand)]

@@ -1,0 +1,127 @@
+//! The program's first instructions, before those of the C library.
+//!
+//! What enters a container executes itself once more, from a read-only copy of its binary's mount ([`crate::init::exe`] says
+//! why). A process that is about to be replaced needs no C library: preparing one costs more than everything else that
+//! happens in it (each CPUID instruction, of which glibc executes some fifty, leaves a virtual machine). So the
+//! replacement is done here, by five system calls on the stack that the kernel left, when the command line holds the
+//! name of a command that enters a container.
+//!
+//! Nothing depends on it. Whatever is refused, here or on a machine of another architecture, is left to the ordinary
+//! start and to [`crate::init::exe::protect`], which looks again and knows what to say.
+//!
+//! `build.rs` makes `minirun_entry` the binary's entry point. It follows the System V ABI of the process' start (argc,
+//! argv and the environment on the stack, `rdx` for whoever comes next) and ends in the C library's `_start`.
+
+#[cfg(target_arch = "x86_64")]
+std::arch::global_asm!(
+    r#"
+    .pushsection .text.minirun_entry, "ax", @progbits
+    .globl minirun_entry
+    .type minirun_entry, @function
+minirun_entry:
+    mov r12, rdx
+    mov r13, [rsp]                          # argc
+    lea r14, [rsp + 8]                      # argv
+    lea r15, [r14 + r13 * 8 + 8]            # the environment
+    test r13, r13
+    jz 90f
+
+    # Is there `run`, `exec` or `create` among the arguments? Too often is harmless. Behind the last argument are
+    # the environment's strings and eight bytes of zeros, so four bytes can always be read.
+    mov rbx, r14
+20: add rbx, 8
+    mov rdi, [rbx]
+    test rdi, rdi
+    jz 90f
+    mov eax, [rdi]
+    cmp eax, {run}
+    je 30f
+    cmp eax, {exec}
+    je 21f
+    cmp eax, {crea}
+    jne 20b
+    cmp dword ptr [rdi + 3], {ate}
+    jne 20b
+    jmp 30f
+21: cmp byte ptr [rdi + 4], 0
+    jne 20b
+
+30: mov eax, {geteuid}
+    syscall
+    test eax, eax
+    jnz 90f
+
+    # readlink(exe, ., 2) is one byte long when the program is the root of its mount: a copy already.
+    sub rsp, 48
+    mov eax, {readlink}
+    lea rdi, [rip + 91f]
+    mov rsi, rsp
+    mov edx, 2
+    syscall
+    cmp eax, 1
+    je 80f
+
+    mov eax, {open_tree}
+    mov edi, {AT_FDCWD}
+    lea rsi, [rip + 91f]
+    mov edx, {OPEN_TREE_CLONE_CLOEXEC}
+    syscall
+    test eax, eax
+    js 80f
+    mov ebp, eax
+
+    mov qword ptr [rsp], {MOUNT_ATTR_RDONLY}   # struct mount_attr: attr_set, attr_clr, propagation, userns_fd
+    mov qword ptr [rsp + 8], 0
+    mov qword ptr [rsp + 16], 0
+    mov qword ptr [rsp + 24], 0
+    mov eax, {mount_setattr}
+    mov edi, ebp
+    lea rsi, [rip + 92f]
+    mov edx, {AT_EMPTY_PATH}
+    mov r10, rsp
+    mov r8d, 32
+    syscall
+    test eax, eax
+    js 70f
+
+    mov eax, {execveat}
+    mov edi, ebp
+    lea rsi, [rip + 92f]
+    mov rdx, r14
+    mov r10, r15
+    mov r8d, {AT_EMPTY_PATH}
+    syscall
+
+70: mov eax, {close}
+    mov edi, ebp
+    syscall
+80: add rsp, 48
+90: mov rdx, r12
+    jmp _start
+
+91: .asciz "/proc/self/exe"
+92: .asciz ""
+    .size minirun_entry, . - minirun_entry
+    .popsection
+    "#,
+    run = const word(b"run\0"),
+    exec = const word(b"exec"),
+    crea = const word(b"crea"),
+    ate = const word(b"ate\0"),
+    geteuid = const libc::SYS_geteuid,
+    readlink = const libc::SYS_readlink,
+    open_tree = const libc::SYS_open_tree,
+    mount_setattr = const libc::SYS_mount_setattr,
+    execveat = const libc::SYS_execveat,
+    close = const libc::SYS_close,
+    AT_FDCWD = const libc::AT_FDCWD,
+    AT_EMPTY_PATH = const libc::AT_EMPTY_PATH,
+    OPEN_TREE_CLONE_CLOEXEC = const super::mount::OPEN_TREE_CLONE | super::mount::OPEN_TREE_CLOEXEC,
+    MOUNT_ATTR_RDONLY = const super::mount::attribute::RDONLY,
+);
+
+/// Four bytes as one little-endian number.
+#[cfg(target_arch = "x86_64")]
+const fn word(bytes: &[u8; 4]) -> u32 {
+    u32::from_le_bytes(*bytes)
+}
