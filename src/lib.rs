@@ -19,6 +19,7 @@
 //! | [`netd`] | names by DNS: the process that answers containers' questions and holds their ports, and how to reach it |
 //! | [`sys`] | thin wrappers over system calls that nix lacks; the only `unsafe` in the crate |
 //! | [`process`] | a process by number and start time, so that a reused number is not taken for it |
+//! | [`tail`] | the last and the next lines of a file that is moved aside when it is full |
 //! | [`error`], [`log`] | one error type; one place that writes the log |
 //!
 //! # Imports
@@ -27,9 +28,9 @@
 //! code to it. One file may look into every room: `cli/features.rs`, which asks each what it can do.
 //!
 //! ```text
-//! cli       -> compose, container, net, netd, init, spec, error, log
-//! compose   -> container, net, cgroup, spec, process, sys, error, log
-//! container -> init, rootfs, cgroup, net, spec, process, sys, error, log
+//! cli       -> compose, container, net, netd, init, spec, sys, tail, error, log
+//! compose   -> container, net, cgroup, spec, process, sys, tail, error, log
+//! container -> init, rootfs, cgroup, net, spec, process, sys, tail, error, log
 //! init      -> rootfs, security, spec, sys, error, log
 //! rootfs    -> sys, error, log
 //! cgroup    -> sys, error, log
@@ -38,6 +39,7 @@
 //! netd      -> sys, error, log
 //! spec      -> error
 //! process   -> sys, error
+//! tail      -> error
 //! log       -> error
 //! error     ->
 //! sys       ->
@@ -65,3 +67,4 @@ pub mod rootfs;
 pub mod security;
 pub mod spec;
 pub mod sys;
+pub mod tail;
