@@ -69,6 +69,7 @@ skeleton() {
     : >"$root/etc/hostname"
     : >"$root/etc/resolv.conf"
     echo 'hosts: files dns' >"$root/etc/nsswitch.conf"
+    echo 'multi on' >"$root/etc/host.conf" # all addresses that /etc/hosts has for a name, not the first alone
     printf '%s\n' 'root:x:0:0:root:/root:/bin/sh' \
         'nobody:x:65534:65534:nobody:/nonexistent:/bin/false' >"$root/etc/passwd"
     printf '%s\n' 'root:x:0:' 'tty:x:5:' 'nogroup:x:65534:' >"$root/etc/group"
