@@ -33,20 +33,34 @@ impl Call {
 
 /// Runs a filter and returns its verdict.
 pub(super) fn run(program: &[sock_filter], call: &Call, big_endian: bool) -> u32 {
+    interpret(program, |offset| Some(call.word(offset, big_endian))).unwrap()
+}
+
+/// The verdict of a filter that looks at nothing but number and architecture to reach it. This is how the kernel finds, when
+/// a filter is loaded, which calls it need not run it for (`seccomp_is_const_allow` in kernel/seccomp.c).
+pub(super) fn run_without_arguments(program: &[sock_filter], number: u32, audit: u32) -> Option<u32> {
+    interpret(program, |offset| match offset {
+        0 => Some(number),
+        4 => Some(audit),
+        _ => None,
+    })
+}
+
+fn interpret(program: &[sock_filter], load: impl Fn(u32) -> Option<u32>) -> Option<u32> {
     let (mut accumulator, mut at) = (0_u32, 0_usize);
     loop {
         let sock_filter { code, jt, jf, k } = program[at];
         at += 1;
         let mut jump = |condition: bool| at += usize::from(if condition { jt } else { jf });
         match code {
-            0x20 => accumulator = call.word(k, big_endian),
+            0x20 => accumulator = load(k)?,
             0x54 => accumulator &= k,
             0x05 => at += k as usize,
             0x15 => jump(accumulator == k),
             0x25 => jump(accumulator > k),
             0x35 => jump(accumulator >= k),
             0x45 => jump(accumulator & k != 0),
-            0x06 => return k,
+            0x06 => return Some(k),
             _ => panic!("unknown instruction {code:#x}"),
         }
     }

@@ -8,6 +8,7 @@ mod loaded;
 mod meaning;
 mod oracle;
 mod podman;
+mod rules;
 mod shape;
 
 use oci_spec::runtime::LinuxSeccomp;

@@ -1,17 +1,11 @@
 //! The same profile through libseccomp, in the way that runc calls it, as a second opinion in tests.
 
-use std::collections::BTreeSet;
-use std::io::{Read, Seek};
-
 use libc::sock_filter;
-use libseccomp::{ScmpAction, ScmpArch, ScmpArgCompare, ScmpCompareOp, ScmpFilterContext, ScmpSyscall};
-use nix::sys::memfd::{MFdFlags, memfd_create};
-use oci_spec::runtime::{
-    Arch, LinuxSeccomp, LinuxSeccompAction, LinuxSeccompArg, LinuxSeccompOperator as Operator, LinuxSyscall,
-};
+use libseccomp::{ScmpArch, ScmpFilterContext, ScmpSyscall};
+use oci_spec::runtime::{Arch, LinuxSeccomp, LinuxSeccompAction, LinuxSyscall};
 
 use super::interpret::{self, Call};
-use super::{ARM_FAMILY, X86_FAMILY};
+use super::{ARM_FAMILY, X86_FAMILY, rules};
 use crate::security::seccomp::arch::{Abi, Machine, X32_BIT};
 use crate::security::seccomp::syscalls::Syscall;
 
@@ -27,7 +21,7 @@ impl Oracle {
     pub(super) fn new(seccomp: &LinuxSeccomp, machine: Machine) -> Self {
         let big_endian = machine.is_big_endian();
         Self {
-            program: export(&filter(seccomp, machine), big_endian),
+            program: rules::export(&filter(seccomp, machine), big_endian),
             big_endian,
             newest: newest(seccomp, machine),
         }
@@ -54,8 +48,7 @@ impl Oracle {
 
 /// Builds the filter. libseccomp starts with the architecture of the machine that the test runs on.
 pub(super) fn filter(seccomp: &LinuxSeccomp, machine: Machine) -> ScmpFilterContext {
-    let default = action(seccomp.default_action(), seccomp.default_errno_ret());
-    let mut context = ScmpFilterContext::new(default).unwrap();
+    let mut context = rules::context(seccomp);
     let native = arch(machine.native());
     if native != ScmpArch::native() {
         context.remove_arch(ScmpArch::native()).unwrap();
@@ -64,21 +57,7 @@ pub(super) fn filter(seccomp: &LinuxSeccomp, machine: Machine) -> ScmpFilterCont
     for abi in listed(seccomp, machine) {
         context.add_arch(arch(abi)).unwrap();
     }
-    for syscall in seccomp.syscalls().iter().flatten() {
-        let action = action(syscall.action(), syscall.errno_ret());
-        if action == default {
-            continue;
-        }
-        let arguments = syscall.args().as_deref().unwrap_or_default();
-        for name in syscall.names() {
-            let Ok(call) = ScmpSyscall::from_name(name) else {
-                continue;
-            };
-            for conditions in alternatives(arguments) {
-                context.add_rule_conditional(action, call, &conditions).unwrap();
-            }
-        }
-    }
+    rules::add(&mut context, seccomp);
     context
 }
 
@@ -112,45 +91,6 @@ pub(super) fn without_names_unknown_to_libseccomp(seccomp: &LinuxSeccomp) -> Lin
     let syscalls: Vec<LinuxSyscall> = syscalls.collect();
     seccomp.set_syscalls(Some(syscalls));
     seccomp
-}
-
-fn alternatives(arguments: &[LinuxSeccompArg]) -> Vec<Vec<ScmpArgCompare>> {
-    let indexes: BTreeSet<usize> = arguments.iter().map(LinuxSeccompArg::index).collect();
-    let conditions: Vec<ScmpArgCompare> = arguments.iter().map(condition).collect();
-    if indexes.len() < arguments.len() {
-        return conditions.into_iter().map(|condition| vec![condition]).collect();
-    }
-    vec![conditions]
-}
-
-fn condition(argument: &LinuxSeccompArg) -> ScmpArgCompare {
-    let (operator, value) = match argument.op() {
-        Operator::ScmpCmpNe => (ScmpCompareOp::NotEqual, argument.value()),
-        Operator::ScmpCmpLt => (ScmpCompareOp::Less, argument.value()),
-        Operator::ScmpCmpLe => (ScmpCompareOp::LessOrEqual, argument.value()),
-        Operator::ScmpCmpEq => (ScmpCompareOp::Equal, argument.value()),
-        Operator::ScmpCmpGe => (ScmpCompareOp::GreaterEqual, argument.value()),
-        Operator::ScmpCmpGt => (ScmpCompareOp::Greater, argument.value()),
-        Operator::ScmpCmpMaskedEq => (
-            ScmpCompareOp::MaskedEqual(argument.value()),
-            argument.value_two().unwrap_or_default(),
-        ),
-    };
-    ScmpArgCompare::new(argument.index() as u32, operator, value)
-}
-
-fn action(action: LinuxSeccompAction, errno: Option<u32>) -> ScmpAction {
-    let data = errno.unwrap_or(libc::EPERM as u32);
-    match action {
-        LinuxSeccompAction::ScmpActKill | LinuxSeccompAction::ScmpActKillThread => ScmpAction::KillThread,
-        LinuxSeccompAction::ScmpActKillProcess => ScmpAction::KillProcess,
-        LinuxSeccompAction::ScmpActTrap => ScmpAction::Trap,
-        LinuxSeccompAction::ScmpActErrno => ScmpAction::Errno(data as i32),
-        LinuxSeccompAction::ScmpActTrace => ScmpAction::Trace(data as u16),
-        LinuxSeccompAction::ScmpActLog => ScmpAction::Log,
-        LinuxSeccompAction::ScmpActAllow => ScmpAction::Allow,
-        LinuxSeccompAction::ScmpActNotify => ScmpAction::Notify,
-    }
 }
 
 fn arch(abi: Abi) -> ScmpArch {
@@ -193,31 +133,4 @@ fn newest(seccomp: &LinuxSeccomp, machine: Machine) -> Vec<(Abi, u32)> {
         .filter(|(_, newest)| *newest > 0)
         .map(|(abi, newest)| (abi, newest as u32))
         .collect()
-}
-
-/// libseccomp writes a program in the byte order of its architectures.
-pub(super) fn export(context: &ScmpFilterContext, big_endian: bool) -> Vec<sock_filter> {
-    let descriptor = memfd_create("bpf", MFdFlags::MFD_CLOEXEC).unwrap();
-    context.export_bpf(&descriptor).unwrap();
-    let mut file = std::fs::File::from(descriptor);
-    let mut bytes = Vec::new();
-    file.rewind().unwrap();
-    file.read_to_end(&mut bytes).unwrap();
-    let (instructions, rest) = bytes.as_chunks::<8>();
-    assert!(rest.is_empty());
-    let read = |&[c0, c1, jt, jf, k0, k1, k2, k3]: &[u8; 8]| match big_endian {
-        true => sock_filter {
-            code: u16::from_be_bytes([c0, c1]),
-            jt,
-            jf,
-            k: u32::from_be_bytes([k0, k1, k2, k3]),
-        },
-        false => sock_filter {
-            code: u16::from_le_bytes([c0, c1]),
-            jt,
-            jf,
-            k: u32::from_le_bytes([k0, k1, k2, k3]),
-        },
-    };
-    instructions.iter().map(read).collect()
 }

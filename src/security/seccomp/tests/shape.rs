@@ -87,3 +87,30 @@ fn a_default_without_rules_still_tells_architectures_apart() {
     assert_eq!(verdict(Abi::Aarch64.audit()), libc::SECCOMP_RET_ALLOW);
     assert_eq!(verdict(Abi::Arm.audit()), libc::SECCOMP_RET_KILL_THREAD);
 }
+
+#[test]
+fn the_kernel_sees_that_a_call_without_conditions_is_always_allowed() {
+    let allowed = ["read", "getpid", "accept", "accept4", "openat", "futex", "clone3"];
+    let by_argument = ["personality", "clone", "socket"];
+    let condition = json!([{ "index": 0, "value": 8, "op": "SCMP_CMP_EQ" }]);
+    for architectures in [&ALL[..1], &ALL[..3]] {
+        let seccomp = profile(json!({
+            "defaultAction": "SCMP_ACT_ERRNO", "architectures": architectures,
+            "syscalls": [
+                { "names": allowed, "action": "SCMP_ACT_ALLOW" },
+                { "names": by_argument, "action": "SCMP_ACT_ALLOW", "args": condition },
+            ],
+        }));
+        let program = Program::compile_for(&seccomp, Machine::X86_64).unwrap();
+        let verdict = |name: &str| {
+            let number = Syscall::named(name).unwrap().number(Abi::X86_64).unwrap();
+            interpret::run_without_arguments(&program.instructions, number, Abi::X86_64.audit())
+        };
+        for name in allowed {
+            assert_eq!(verdict(name), Some(libc::SECCOMP_RET_ALLOW), "{name}");
+        }
+        for name in by_argument {
+            assert_eq!(verdict(name), None, "{name}");
+        }
+    }
+}
