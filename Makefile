@@ -3,6 +3,7 @@
 
 SCRIPTS := integration-tests/scripts
 PROFILE ?= release
+PEERS ?= debian
 
 .DEFAULT_GOAL := help
 .PHONY: help build rootfs demo test test-unit test-vm test-engines lint compare bench bench-net clean
@@ -57,12 +58,14 @@ compare: ## Run the same bundles under runc and minirun and print one table
 	@rootfs-examples/build.sh
 	@$(SCRIPTS)/sandbox.sh python3 $(SCRIPTS)/compare.py
 
-bench: ## Measure what minirun costs beside runc and crun (BENCH_ROUNDS=30), then bench-net
+bench: ## Measure minirun beside crun, runc and the bare kernel (PEERS="debian sid youki"), then bench-net; write docs/benchmarks/
 	@$(SCRIPTS)/setup.sh build rootfs bench
-	@$(SCRIPTS)/build.sh $(PROFILE)
+	@$(SCRIPTS)/build.sh $(PROFILE) floor
+	@$(SCRIPTS)/build_seccomp_cost.sh
 	@rootfs-examples/build.sh busybox
-	@$(SCRIPTS)/sandbox.sh python3 $(SCRIPTS)/bench.py
-	@$(MAKE) --no-print-directory bench-net
+	@$(SCRIPTS)/peers.sh $(PEERS)
+	@PEERS="$(PEERS)" $(SCRIPTS)/sandbox.sh python3 $(SCRIPTS)/bench.py
+	@[ -n "$(BENCH_ROWS)" ] || $(MAKE) --no-print-directory bench-net
 
 bench-net: ## Measure networks beside netavark, CNI, Docker and the bare kernel; write docs/benchmarks/network.md
 	@$(SCRIPTS)/setup.sh build bench-net

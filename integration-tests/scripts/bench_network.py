@@ -17,8 +17,9 @@ from pathlib import Path
 
 import bench_attach
 import bench_names
-import bench_report
+import bench_network_report
 import bench_traffic
+from bench_figures import Figures
 from bench_host import Bundle, Failed, Host, Missing, remove_cgroups
 from measure import REPOSITORY
 
@@ -98,9 +99,9 @@ def main():
     # Ended from outside, it cleans up as well.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     rows = chosen()
-    machine = bench_report.machine()
+    machine = bench_network_report.machine()
     print("\n".join(machine), flush=True)
-    figures, stage, started = bench_report.Figures(), Stage(), time.monotonic()
+    figures, stage, started = Figures(bench_network_report.UNITS), Stage(), time.monotonic()
     try:
         for row in rows:
             begun = time.monotonic()
@@ -114,11 +115,11 @@ def main():
     finally:
         remove_cgroups()
         shutil.rmtree(stage.work, ignore_errors=True)
-    print(bench_report.terminal(figures))
+    print(bench_network_report.terminal(figures))
     if rows == list(ROWS):
         DOCUMENT.parent.mkdir(parents=True, exist_ok=True)
         seconds = time.monotonic() - started
-        DOCUMENT.write_text(bench_report.document(figures, machine, stage.skipped, ROUNDS, ATTACH_ROUNDS, seconds))
+        DOCUMENT.write_text(bench_network_report.document(figures, machine, stage.skipped, ROUNDS, ATTACH_ROUNDS, seconds))
         print(f"\nwritten to {DOCUMENT.relative_to(REPOSITORY)}")
 
 

@@ -22,7 +22,7 @@ packages_of() {
         lint) echo libseccomp-dev pkg-config ca-certificates curl gcc libc6-dev ;;
         vm) echo qemu-system-x86 cpio binutils busybox-static xz-utils debian-archive-keyring runc nftables iproute2 ;;
         compare) echo runc time apache2-utils python3 curl jq iproute2 nftables procps util-linux mount ;;
-        bench) echo runc crun time python3 util-linux mount ;;
+        bench) echo runc crun time python3 util-linux mount golang-github-containers-common libseccomp-dev pkg-config ;;
         # The programs of examples/ are built with what the tests need. Contenders that this release of the system does not
         # have are left out by name.
         bench-net)

@@ -1,0 +1,127 @@
+"""Figures of a benchmark and how they read: what the reports of `make bench` and `make bench-net` share."""
+
+import os
+import platform
+import statistics
+import subprocess
+from collections import defaultdict
+from pathlib import Path
+
+from measure import MINIRUN, call
+
+
+def digits(value):
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+class Figures:
+    """Samples by what was measured and of whom, in the order in which they came. `units` is a list of pairs: what a figure's
+    name has in it, and the unit of such figures; the first that fits holds."""
+
+    def __init__(self, units):
+        self.units = units
+        self.samples = defaultdict(lambda: defaultdict(list))
+
+    def unit(self, what):
+        return next(name for part, name in self.units if part in what)
+
+    def more_is_better(self, what):
+        return self.unit(what) in ("Gbit/s", "/s", "req/s")
+
+    def add(self, what, who, value):
+        self.samples[what][who].append(value)
+
+    def median(self, what, who):
+        return statistics.median(self.samples[what][who])
+
+    def best(self, what, who):
+        """The tenth of the samples that the machine disturbed least: 10th percentile of a cost, 90th of a rate."""
+        ordered = sorted(self.samples[what][who], reverse=self.more_is_better(what))
+        return ordered[len(ordered) // 10]
+
+    def has(self, what, *who):
+        return what in self.samples and all(self.samples[what].get(name) for name in who)
+
+    def spread(self, what, first, second):
+        """Quartiles of the ratios round by round: how far the machine wavered."""
+        pairs = [a / b for a, b in zip(self.samples[what][first], self.samples[what][second]) if b]
+        if len(pairs) < 4:
+            return ""
+        return " ".join(f"{quartile:.2f}" for quartile in statistics.quantiles(pairs, n=4))
+
+
+SIGNS = {"<=": "≤", ">=": "≥", "": "control:"}
+
+
+def verdict(value, sign, bound):
+    return {"<=": "ok" if value <= bound else "short", ">=": "ok" if value >= bound else "short", "": ""}[sign]
+
+
+def verdicts(figures, bars, limits=()):
+    """One row per bar: what, whom with whom, bar, ratio of medians, of the best tenth, spread, verdict.
+
+    A bar says which figure, of whom, beside whom, and the bound of the ratio; a limit is a figure alone and its bound."""
+    for what, first, second, sign, bound in bars:
+        row = [what, f"{first} / {second}", f"{SIGNS[sign]} {bound}"]
+        if not figures.has(what, first, second):
+            yield [*row, "-", "-", "-", "not measured"]
+            continue
+        ratio = figures.median(what, first) / figures.median(what, second)
+        best = figures.best(what, first) / figures.best(what, second)
+        yield [*row, f"{ratio:.3f}", f"{best:.3f}", figures.spread(what, first, second), verdict(ratio, sign, bound)]
+    for what, who, sign, bound in limits:
+        row = [what, who, f"{SIGNS[sign]} {bound:g} {figures.unit(what)}"]
+        if not figures.has(what, who):
+            yield [*row, "-", "-", "-", "not measured"]
+            continue
+        value = figures.median(what, who)
+        yield [*row, digits(value), digits(figures.best(what, who)), "", verdict(value, sign, bound)]
+
+
+def details(figures):
+    """One row per figure and contender; the ratio is minirun to this one."""
+    for what, contenders in figures.samples.items():
+        unit = figures.unit(what)
+        first = "minirun" if "minirun" in contenders else next(iter(contenders))
+        for who in contenders:
+            median, best = figures.median(what, who), figures.best(what, who)
+            row = [what, who, f"{digits(median)} {unit}", f"{digits(best)} {unit}", str(len(contenders[who]))]
+            if who == first:
+                yield [*row, "", ""]
+            else:
+                yield [*row, f"{figures.median(what, first) / median:.3f}" if median else "-",
+                       f"{figures.best(what, first) / best:.3f}" if best else "-"]
+
+
+VERDICT_HEAD = ["figure", "of", "bar", "ratio of medians", "of the best tenth", "quartiles of the rounds", "verdict"]
+DETAIL_HEAD = ["figure", "contender", "median", "best tenth", "samples", "minirun / it", "best tenth"]
+
+
+def aligned(head, rows):
+    rows = [head, *rows]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows)
+
+
+def markdown(head, rows):
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(row)} |" for row in lines)
+
+
+def version(package):
+    done = subprocess.run(["dpkg-query", "-W", "-f", "${Package} ${Version}", package], capture_output=True, text=True)
+    return done.stdout if done.returncode == 0 else f"{package} missing"
+
+
+def machine(packages):
+    """What the figures depend on, a line each."""
+    processor = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
+                      if line.startswith("model name")), platform.machine())
+    release = dict(line.rstrip().split("=", 1) for line in Path("/etc/os-release").read_text().splitlines() if "=" in line)
+    return [
+        f"{os.cpu_count()} processors: {processor}",
+        f"kernel {platform.release().split(chr(45))[0]}, {release.get('PRETTY_NAME', 'unknown system').strip(chr(34))}",
+        call(MINIRUN, "--version").splitlines()[0],
+        ", ".join(version(package) for package in packages),
+        f"load average before the run: {os.getloadavg()[0]:.2f}",
+    ]

@@ -1,0 +1,86 @@
+"""The figures of `make bench-net`, the bars they are held against, and how both read."""
+
+import bench_figures
+from bench_figures import DETAIL_HEAD, VERDICT_HEAD, aligned, details, markdown, verdicts
+
+# What is asked of us: the figure, who is compared with whom, and the bound of the ratio first / second.
+BARS = [
+    ("attach, CPU", "minirun", "netavark", "<=", 0.20),
+    ("attach, CPU", "minirun", "CNI", "<=", 0.20),
+    ("published, localhost, keep-alive", "minirun", "Docker", ">=", 1.3),
+    ("published, localhost, new connections", "minirun", "Docker", ">=", 1.3),
+    ("published, neighbour, keep-alive", "minirun", "docker-proxy", ">=", 1.3),
+    ("published, neighbour, new connections", "minirun", "docker-proxy", ">=", 1.3),
+    ("published, neighbour, keep-alive", "minirun", "Docker", ">=", 1.0),
+    ("published, neighbour, new connections", "minirun", "Docker", ">=", 1.0),
+    ("published, localhost, keep-alive", "minirun", "nft by hand", ">=", 0.98),
+    ("published, localhost, new connections", "minirun", "nft by hand", ">=", 0.98),
+    ("published, neighbour, keep-alive", "minirun", "nft by hand", ">=", 0.98),
+    ("published, neighbour, new connections", "minirun", "nft by hand", ">=", 0.98),
+    ("bridged, keep-alive, br_netfilter off", "by hand again", "bridge by hand", "", 1.0),
+    ("bridged, keep-alive, br_netfilter off", "minirun", "bridge by hand", ">=", 0.98),
+    ("bridged, new connections, br_netfilter off", "minirun", "bridge by hand", ">=", 0.98),
+    ("bridged, throughput, br_netfilter off", "minirun", "bridge by hand", ">=", 0.98),
+    ("bridged, keep-alive, br_netfilter on", "minirun", "bridge by hand", ">=", 0.98),
+    ("bridged, new connections, br_netfilter on", "minirun", "bridge by hand", ">=", 0.98),
+    ("bridged, throughput, br_netfilter on", "minirun", "bridge by hand", ">=", 0.98),
+    ("names, answers a second", "minirun", "aardvark-dns", ">=", 1.0),
+    ("names, latency", "minirun", "aardvark-dns", "<=", 1.0),
+    ("attach by number, CPU", "at 1000", "at 10", "<=", 2.0),
+    ("attach by number, wall", "at 1000", "at 10", "<=", 2.0),
+]
+# A figure alone, and its bound.
+LIMITS = [("names, memory after them", "minirun", "<=", 8.0)]
+
+UNITS = [("CPU of a", "us"), ("latency", "us"), ("CPU", "ms"), ("wall", "ms"), ("memory", "MiB"), ("throughput", "Gbit/s"),
+         ("answers", "/s"), ("", "req/s")]
+
+
+def terminal(figures):
+    verdict = aligned(VERDICT_HEAD, [row for row in verdicts(figures, BARS, LIMITS) if row[-1] != "not measured"])
+    return f"\n{aligned(DETAIL_HEAD, details(figures))}\n\n{verdict}"
+
+
+def machine():
+    return bench_figures.machine(["netavark", "aardvark-dns", "containernetworking-plugins", "docker.io", "nftables", "iptables",
+                                  "wrk", "iperf3", "dnsperf"])
+
+
+METHOD = """
+Everything runs in turns within one run, each contender on a host of its own (private pid, mount and network namespaces), so
+that nobody's rules slow down another's packets. Wall time is of the process that attaches, from vfork to its end; CPU time is
+user and system of that process, of all that it waited for, and of the contender's daemon meanwhile. The best tenth is the
+10th percentile of a cost and the 90th of a rate. Verdicts go by the ratio of the medians; the quartiles of the ratios round
+by round say how much the machine wavered meanwhile, and so does "by hand again", which is the same thing measured twice.
+
+- **attach**: a fresh, bare network namespace joins a network that is in use, with one published port: {attach} rounds.
+  minirun's part is `examples/attach.rs`, the library's `net::attach` in a static program, which also registers names and
+  takes hold of the port; netavark runs without its name server, which is a program of its own; CNI is bridge (with
+  host-local) and portmap.
+- **create**: `minirun create` of one bundle without and with network and port.
+- **published**: the web server `examples/http-server.rs` in a container, asked for a second by wrk with one thread and eight
+  connections, kept or new for each request: {rounds} rounds. The same container without a filter of system calls for all;
+  Docker's with `seccomp=unconfined`. "Docker" is dockerd as it comes (iptables for the neighbour, docker-proxy for
+  localhost), "docker-proxy" has `"iptables": false`, "nft by hand" is a bridge, a veth pair and one DNAT rule for each way,
+  without anything that forbids. The neighbour is a namespace behind a veth pair of the host.
+- **bridged**: the same between two containers of one network, and one TCP connection of iperf3; beside two containers on a
+  bridge made with `ip`, without any firewall. With and without `net.bridge.bridge-nf-call-iptables`, with which packets
+  inside of a bridge pass the host's firewall.
+- **names**: dnsperf in a container of a network of a hundred, 7 of 10 questions for A, 3 for AAAA: 20 questions under way for
+  answers a second, one for the latency.
+- **attach by number**: a thousand namespaces with a port each join one network; the attaches around number 10, 100 and 1000.
+
+`make bench-net` renews this page. `BENCH_ROWS="attach names"` measures some rows without writing, `BENCH_ROUNDS` sets the
+rounds.
+"""
+
+
+def document(figures, machine_lines, skipped, rounds, attach_rounds, seconds):
+    parts = ["# What networks cost", "", "Written by `make bench-net`; not edited by hand.", "", "## Bars", "",
+             markdown(VERDICT_HEAD, verdicts(figures, BARS, LIMITS))]
+    if skipped:
+        parts += ["", "Left out:", "", *(f"- {what}: {' '.join(why.split())}" for what, why in skipped)]
+    parts += ["", "## All figures", "", markdown(DETAIL_HEAD, details(figures)), "", "## Machine", "",
+              *(f"- {line}" for line in machine_lines), f"- the run took {seconds:.0f} s", "", "## Method",
+              METHOD.format(rounds=rounds, attach=attach_rounds).rstrip()]
+    return "\n".join(parts) + "\n"

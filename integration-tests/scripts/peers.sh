@@ -1,0 +1,71 @@
+#!/usr/bin/env bash
+# Fetches runtimes that the system does not have, for `make bench`: peers.sh [debian|sid|youki]...
+#
+# sid: the newest crun and runc of Debian sid, unpacked in target/peers/sid beside their loader and libraries and pointed at
+# those, so that they run on an older system without a process more. youki: the newest of crates.io, built in
+# target/peers/youki, which takes minutes. Both are kept until `make clean`. debian: what setup.sh has installed.
+set -euo pipefail
+. "$(dirname "$0")/narrate.sh"
+PATH=$HOME/.cargo/bin:$PATH
+cd "$repository"
+peers=$repository/target/peers
+
+# A package manager of its own: nothing of the system's lists, settings of packages or installed packages is looked at, so
+# that all that the two depend on is fetched, and nothing is installed.
+fetch_from_sid() {
+    local state=$peers/apt mirror keys
+    command -v patchelf >/dev/null || logged "patchelf" apt-get install -y --no-install-recommends patchelf
+    mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Identifier: Packages' 'Origin: Debian' 'Component: main' |
+        grep -v security | sort -u | head -1)
+    keys=$(ls /usr/share/keyrings/debian-archive-keyring.{gpg,pgp} 2>/dev/null | head -1)
+    mkdir -p "$state"/{lists/partial,cache/archives/partial}
+    : >"$state/status"
+    echo "deb ${keys:+[signed-by=$keys]} ${mirror:-http://deb.debian.org/debian/} sid main" >"$state/sources.list"
+    local options=(
+        -o "Dir::Etc::sourcelist=$state/sources.list" -o Dir::Etc::sourceparts=- -o "Dir::State=$state"
+        -o "Dir::State::status=$state/status" -o "Dir::Cache=$state/cache" -o APT::Sandbox::User=root
+    )
+    logged "Debian sid's package lists" apt-get "${options[@]}" update
+    logged "crun, runc and their libraries" apt-get "${options[@]}" install -y --download-only --no-install-recommends crun runc
+}
+
+unpack_sid() {
+    local package new=$peers/sid.new program loader libraries
+    rm -rf "$new"
+    mkdir -p "$new/root" "$new/bin"
+    for package in "$peers"/apt/cache/archives/*.deb; do
+        dpkg-deb -x "$package" "$new/root"
+    done
+    libraries=$(dirname "$(find "$new/root" -name 'libc.so.6' | head -1)")
+    loader=$(find "$new/root" -name 'ld-linux*.so.*' | head -1)
+    libraries=${libraries/"$new"/"$peers/sid"}
+    loader=${loader/"$new"/"$peers/sid"}
+    for program in crun runc; do
+        cp "$(find "$new/root" -path "*bin/$program" -type f | head -1)" "$new/bin/$program"
+        # A static one needs neither.
+        if patchelf --print-interpreter "$new/bin/$program" >/dev/null 2>&1; then
+            patchelf --set-interpreter "$loader" --force-rpath --set-rpath "$libraries" "$new/bin/$program"
+        fi
+    done
+    rm -rf "$peers/sid"
+    mv "$new" "$peers/sid"
+}
+
+for peer in "$@"; do
+    case $peer in
+        debian) ;;
+        sid)
+            if [ ! -x "$peers/sid/bin/crun" ]; then
+                fetch_from_sid
+                unpack_sid
+            fi
+            good "Debian sid: $("$peers/sid/bin/crun" --version | head -1), $("$peers/sid/bin/runc" --version | head -1)"
+            ;;
+        youki)
+            [ -x "$peers/youki/bin/youki" ] || CARGO_TARGET_DIR=$peers/youki-build logged "youki, for some minutes" \
+                cargo install youki --locked --no-default-features -F v1,v2,seccomp --root "$peers/youki"
+            good "$("$peers/youki/bin/youki" --version | head -1)"
+            ;;
+        *) die "peers.sh: unknown peer $peer (known: debian sid youki)" ;;
+    esac
+done
