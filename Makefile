@@ -64,7 +64,7 @@ bench: ## Measure minirun beside crun, runc and the bare kernel (PEERS="debian s
 	@$(SCRIPTS)/build_seccomp_cost.sh
 	@rootfs-examples/build.sh busybox
 	@$(SCRIPTS)/peers.sh $(PEERS)
-	@PEERS="$(PEERS)" $(SCRIPTS)/sandbox.sh python3 $(SCRIPTS)/bench.py
+	@PEERS="$(PEERS)" BPF_JIT="$$(cat /proc/sys/net/core/bpf_jit_enable 2>/dev/null)" $(SCRIPTS)/sandbox.sh python3 $(SCRIPTS)/bench.py
 	@[ -n "$(BENCH_ROWS)" ] || $(MAKE) --no-print-directory bench-net
 
 bench-net: ## Measure networks beside netavark, CNI, Docker and the bare kernel; write docs/benchmarks/network.md

@@ -56,5 +56,7 @@ mod publish;
 mod seccomp;
 #[path = "scenarios/subgroups.rs"]
 mod subgroups;
+#[path = "scenarios/syscall_budget.rs"]
+mod syscall_budget;
 #[path = "scenarios/topology.rs"]
 mod topology;

@@ -371,7 +371,7 @@ fn runtime_under_test() -> PathBuf {
     path
 }
 
-pub(super) fn find_in_path(program: &str) -> Option<PathBuf> {
+pub(crate) fn find_in_path(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
         .map(|dir| dir.join(program))

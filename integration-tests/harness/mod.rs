@@ -26,13 +26,14 @@ mod traced;
 pub(crate) use cgroup::{cgroup_v2, has_controller};
 pub(crate) use console::{ConsoleSocket, Terminal};
 pub(crate) use container::Container;
-pub(crate) use host::{Host, Running};
+pub(crate) use host::{Host, Running, find_in_path};
 pub(crate) use nameserver::{NameServer, ResolvConf};
 pub(crate) use network::Uplink;
 pub(crate) use output::Output;
 pub(crate) use probe::{PROBE, Report};
 pub(crate) use random::Random;
 pub(crate) use rootfs::busybox;
+pub(crate) use spec::default as default_config;
 pub(crate) use traced::Traced;
 
 use std::io::Write;

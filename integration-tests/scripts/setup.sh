@@ -17,7 +17,7 @@ packages_of() {
             ;;
         # runc and libseccomp are what the tests compare with, under the seccomp profile of containers-common; containers in the
         # tests consist of busybox.
-        test) echo busybox-static runc golang-github-containers-common libseccomp-dev pkg-config iproute2 nftables util-linux mount procps jq ;;
+        test) echo busybox-static runc golang-github-containers-common libseccomp-dev pkg-config iproute2 nftables util-linux mount procps jq strace ;;
         demo) echo curl jq iproute2 nftables procps util-linux mount ;;
         lint) echo libseccomp-dev pkg-config ca-certificates curl gcc libc6-dev ;;
         vm) echo qemu-system-x86 cpio binutils busybox-static xz-utils debian-archive-keyring runc nftables iproute2 ;;
