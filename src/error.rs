@@ -138,9 +138,46 @@ impl<T> OsContext<T> for io::Result<T> {
     }
 }
 
+/// The one of the `known` names that somebody who wrote `name` probably meant: at most two letters away.
+pub fn closest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let near = known.map(|known| (edit_distance(known, name), known));
+    let (distance, known) = near.min_by_key(|(distance, _)| *distance)?;
+    // Of two letters every other word is two letters away.
+    (distance <= 2 && distance < name.chars().count()).then_some(known)
+}
+
+/// How many letters to insert, remove or change to get from one name to the other (Levenshtein).
+fn edit_distance(from: &str, to: &str) -> usize {
+    let to: Vec<char> = to.chars().collect();
+    let mut row: Vec<usize> = (0..=to.len()).collect();
+    for (i, a) in from.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, b) in to.iter().enumerate() {
+            let change = diagonal + usize::from(a != *b);
+            diagonal = row[j + 1];
+            row[j + 1] = change.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[to.len()]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_distance_of_names_counts_single_edits() {
+        for (a, b, distance) in [
+            ("", "", 0),
+            ("default", "default", 0),
+            ("default", "defualt", 2),
+            ("shop", "shops", 1),
+            ("ab", "xyz", 3),
+        ] {
+            assert_eq!(edit_distance(a, b), distance, "{a} {b}");
+            assert_eq!(edit_distance(b, a), distance, "{b} {a}");
+        }
+    }
 
     #[test]
     fn an_os_error_names_stage_subject_and_reason_in_lower_case() {

@@ -66,6 +66,28 @@ impl Wish {
             labels: BTreeMap::new(),
         }
     }
+
+    /// Whether a network can be made of it on some host.
+    ///
+    /// # Errors
+    /// The field, and in words, what is wrong with it.
+    pub fn check(&self) -> std::result::Result<(), String> {
+        check_network_name(&self.name)?;
+        let (ipv4, ipv6) = self.given()?;
+        ipv4.map_or(Ok(()), |subnet| subnet.check())
+            .map_err(|why| format!("ipv4.{why}"))?;
+        ipv6.map_or(Ok(()), |subnet| subnet.check())
+            .map_err(|why| format!("ipv6.{why}"))?;
+        definition::check_mtu(self.mtu, self.ipv6 || ipv6.is_some())
+    }
+
+    /// The subnets that it asks for, under a name without a meaning of its own.
+    fn given(&self) -> std::result::Result<(Option<Subnet>, Option<Subnet6>), String> {
+        if matches!(self.name.as_str(), "none" | "host") {
+            return Err("the name has a meaning of its own".to_owned());
+        }
+        Ok((given(self)?, given(self)?))
+    }
 }
 
 /// Writes a network's definition. Its bridge comes with the first container.
@@ -75,13 +97,10 @@ impl Wish {
 /// addresses are taken (by whom, the error says). Nothing is written then.
 pub fn create(dirs: &Dirs, wish: Wish) -> Result<Definition> {
     let name = wish.name.clone();
-    let wrong = |why: String| Error::invalid(format_args!("network {name:?}"), why);
     check_network_name(&name).map_err(|why| Error::invalid("network", why))?;
-    if matches!(name.as_str(), "none" | "host") {
-        return Err(wrong("the name has a meaning of its own".to_owned()));
-    }
-    let given4 = given::<ipnet::Ipv4Net>(&wish).map_err(wrong)?;
-    let given6 = given::<ipnet::Ipv6Net>(&wish).map_err(wrong)?;
+    let (given4, given6) = wish
+        .given()
+        .map_err(|why| Error::invalid(format_args!("network {name:?}"), why))?;
 
     file::directory(&dirs.run)?;
     let _shared = file::lock(&dirs.shared_lock())?;

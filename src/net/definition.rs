@@ -15,7 +15,7 @@ use super::is_default;
 use super::policy::Policy;
 use super::subnet::{Subnet, Subnet6};
 use super::taken::{self, Taken};
-use crate::error::{Error, Kind, OsContext, Result};
+use crate::error::{Error, Kind, OsContext, Result, closest};
 use crate::log::Rfc3339;
 
 /// The network that exists without being created.
@@ -179,14 +179,8 @@ impl Definition {
         if let Some(ipv6) = &self.ipv6 {
             ipv6.check().map_err(|why| format!("ipv6.{why}"))?;
         }
-        // The least that each family needs (RFC 791, RFC 8200 section 5), the most that the bridge takes.
-        let least = if self.ipv6.is_some() { 1280 } else { 68 };
-        match self.mtu {
-            Some(mtu) if !(least..=65_535).contains(&mtu) => {
-                Err(format!("mtu: {mtu} is not between {least} and 65535"))
-            }
-            _ => self.policy.check().map_err(|why| format!("policy.{why}")),
-        }
+        check_mtu(self.mtu, self.ipv6.is_some())?;
+        self.policy.check().map_err(|why| format!("policy.{why}"))
     }
 
     /// Its subnets.
@@ -213,6 +207,17 @@ impl Definition {
     pub(super) fn delete(&self, dirs: &Dirs) -> Result<()> {
         file::remove(&dirs.definition(&self.name))?;
         file::sync_directory(&dirs.lib)
+    }
+}
+
+/// The least that each family needs (RFC 791, RFC 8200 section 5), the most that the bridge takes.
+pub(super) fn check_mtu(mtu: Option<u32>, ipv6: bool) -> std::result::Result<(), String> {
+    let least = if ipv6 { 1280 } else { 68 };
+    match mtu {
+        Some(mtu) if !(least..=65_535).contains(&mtu) => {
+            Err(format!("mtu: {mtu} is not between {least} and 65535"))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -284,44 +289,15 @@ pub(super) fn unknown(dirs: &Dirs, name: &str) -> Error {
         known.push(DEFAULT.to_owned());
     }
     let error = Error::new(Kind::NotFound, format_args!("network {name:?} does not exist"));
-    match known.iter().min_by_key(|known| edit_distance(known, name)) {
-        Some(close) if edit_distance(close, name) <= 2 => error.hint(format_args!("did you mean {close:?}?")),
-        _ => error.hint(format_args!("there are: {}", known.join(", "))),
+    match closest(name, known.iter().map(String::as_str)) {
+        Some(close) => error.hint(format_args!("did you mean {close:?}?")),
+        None => error.hint(format_args!("there are: {}", known.join(", "))),
     }
-}
-
-/// How many letters to insert, remove or change to get from one name to the other (Levenshtein).
-fn edit_distance(from: &str, to: &str) -> usize {
-    let to: Vec<char> = to.chars().collect();
-    let mut row: Vec<usize> = (0..=to.len()).collect();
-    for (i, a) in from.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, b) in to.iter().enumerate() {
-            let change = diagonal + usize::from(a != *b);
-            diagonal = row[j + 1];
-            row[j + 1] = change.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[to.len()]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_distance_of_names_counts_single_edits() {
-        for (a, b, distance) in [
-            ("", "", 0),
-            ("default", "default", 0),
-            ("default", "defualt", 2),
-            ("shop", "shops", 1),
-            ("ab", "xyz", 3),
-        ] {
-            assert_eq!(edit_distance(a, b), distance, "{a} {b}");
-            assert_eq!(edit_distance(b, a), distance, "{b} {a}");
-        }
-    }
 
     #[test]
     fn a_definition_with_an_unknown_field_is_refused_not_half_understood() {

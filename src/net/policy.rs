@@ -134,7 +134,7 @@ impl Rule {
     ///
     /// # Errors
     /// The field, and in words, what is wrong with it.
-    pub(super) fn check(&self) -> Result<(), String> {
+    pub fn check(&self) -> Result<(), String> {
         if self.from == Party::Outside && (self.rate.is_none() || self.to == Party::Outside) {
             return Err(
                 "from: \"outside\" reaches containers through published ports alone; a rule can give those a rate".to_owned(),
