@@ -4,6 +4,7 @@
 //! id, everything after the id of `exec` belongs to the program.
 
 pub mod args;
+mod compose;
 mod create;
 mod delete;
 mod exec;
@@ -77,6 +78,8 @@ enum LogFormat {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Stacks of containers from Compose files
+    Compose(Lazy<compose::Args>),
     /// Create a container; `start` runs its program
     Create(Lazy<create::Args>),
     /// Delete a stopped container and everything that it was given
@@ -174,6 +177,7 @@ fn dispatch(cli: &Cli, command: &Command, keep: crate::init::process::Keep) -> R
     match command {
         Command::Features(_) => return features::run(),
         Command::Spec(args) => return spec::run(args),
+        Command::Compose(args) if args.only_reads() => return compose::run(None, args),
         _ => {}
     }
     check_privilege(cli)?;
@@ -183,6 +187,7 @@ fn dispatch(cli: &Cli, command: &Command, keep: crate::init::process::Keep) -> R
     }
     let store = Store::new(root);
     match command {
+        Command::Compose(args) => compose::run(Some(&store), args),
         Command::Create(args) => create::run(&store, args, keep),
         Command::Delete(args) => delete::run(&store, args),
         Command::Exec(args) => exec::run(&store, args, keep),

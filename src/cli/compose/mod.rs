@@ -1,0 +1,81 @@
+//! `minirun compose`: one file per verb, and the options that all of them have.
+
+mod config;
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+
+use crate::compose::file::{self, Options};
+use crate::compose::model::Project;
+use crate::container::store::Store;
+use crate::error::{OsContext, Result};
+
+/// Stacks of containers from Compose files
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    project: ProjectArgs,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// Which project; before the verb.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct ProjectArgs {
+    /// A Compose file, repeatable: later ones go over earlier ones. $COMPOSE_FILE or compose.yaml here or above otherwise
+    #[arg(short, long, value_name = "FILE")]
+    file: Vec<PathBuf>,
+    /// The project's name; $COMPOSE_PROJECT_NAME, the file's or its directory's otherwise
+    #[arg(short, long, value_name = "NAME")]
+    project_name: Option<String>,
+    /// Activate the services of a profile, repeatable; $COMPOSE_PROFILES otherwise
+    #[arg(long, value_name = "NAME")]
+    profile: Vec<String>,
+    /// A file of variables, repeatable; .env beside the Compose file otherwise
+    #[arg(long, value_name = "FILE")]
+    env_file: Vec<PathBuf>,
+    /// What paths are relative to; the first file's directory otherwise
+    #[arg(long, value_name = "DIR")]
+    project_directory: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Config(config::Args),
+}
+
+impl Args {
+    /// Whether the verb only reads files.
+    pub(super) fn only_reads(&self) -> bool {
+        matches!(self.verb, Verb::Config(_))
+    }
+}
+
+impl ProjectArgs {
+    /// Reads the project. `services` are those that the verb names: their profiles are active.
+    fn load(&self, services: &[String]) -> Result<Project> {
+        file::load(&self.options(services)?)
+    }
+
+    fn options(&self, services: &[String]) -> Result<Options> {
+        let environment = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        Ok(Options {
+            files: self.file.clone(),
+            project_name: self.project_name.clone(),
+            project_directory: self.project_directory.clone(),
+            env_files: self.env_file.clone(),
+            profiles: self.profile.clone(),
+            services: services.to_vec(),
+            environment: environment.collect(),
+            working_directory: std::env::current_dir().os("find", "the working directory")?,
+        })
+    }
+}
+
+pub(super) fn run(_store: Option<&Store>, args: &Args) -> Result<u8> {
+    match &args.verb {
+        Verb::Config(verb) => config::run(&args.project, verb),
+    }
+}
