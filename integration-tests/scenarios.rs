@@ -16,6 +16,8 @@ mod attacks;
 mod bad_input;
 #[path = "scenarios/crash.rs"]
 mod crash;
+#[path = "scenarios/events.rs"]
+mod events;
 #[path = "scenarios/faults.rs"]
 mod faults;
 #[path = "scenarios/firewall.rs"]

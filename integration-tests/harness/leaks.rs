@@ -202,12 +202,13 @@ fn state_files(tag: &str, holder: u32) -> Vec<String> {
         .collect()
 }
 
-/// What a network keeps on purpose when its last container has gone: its definition, which addresses were freed last, and
-/// the host's switch that it has turned.
+/// What is kept on purpose when the last container has gone: events, and of a network its definition, which addresses were
+/// freed last, and the host's switch that it has turned.
 fn is_memory(path: &Path) -> bool {
     let parent = path.parent().unwrap();
     let name = path.file_name().unwrap();
-    (parent.ends_with("var/lib/minirun/net") && path.extension().is_some_and(|end| end == "json"))
+    (parent.ends_with("run/minirun") && (name == "events" || name == "events.1"))
+        || (parent.ends_with("var/lib/minirun/net") && path.extension().is_some_and(|end| end == "json"))
         || (parent.ends_with("run/minirun/net") && name == ".host.json")
         || (parent
             .parent()

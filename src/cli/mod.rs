@@ -7,8 +7,10 @@ pub mod args;
 mod compose;
 mod create;
 mod delete;
+mod events;
 mod exec;
 mod features;
+mod follow;
 mod inspect;
 mod kill;
 mod lazy;
@@ -22,6 +24,7 @@ mod spec;
 mod start;
 mod state;
 mod table;
+mod when;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -84,6 +87,8 @@ enum Command {
     Create(Lazy<create::Args>),
     /// Delete a stopped container and everything that it was given
     Delete(Lazy<delete::Args>),
+    /// Show what happens to containers and networks, as it happens
+    Events(Lazy<events::Args>),
     /// Run a program in a running container
     Exec(Lazy<exec::Args>),
     /// Print what this runtime can do as JSON
@@ -190,6 +195,7 @@ fn dispatch(cli: &Cli, command: &Command, keep: crate::init::process::Keep) -> R
         Command::Compose(args) => compose::run(Some(&store), args),
         Command::Create(args) => create::run(&store, args, keep),
         Command::Delete(args) => delete::run(&store, args),
+        Command::Events(args) => events::run(&store, args),
         Command::Exec(args) => exec::run(&store, args, keep),
         Command::Inspect(args) => inspect::run(&store, args),
         Command::Kill(args) => kill::run(&store, args),

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 
+use super::events::{self, Action, Event};
 use super::files;
 use super::record::Record;
 use super::store::{Entry, Lock, Store};
@@ -51,6 +52,12 @@ impl Running {
     /// It is, or a connect or disconnect was killed half way.
     fn is_on(&self, network: &str) -> bool {
         self.record.networks.iter().any(|name| name == network)
+    }
+
+    fn tell(&self, store: &Store, network: &str, action: Action) {
+        events::publish(store.root(), || {
+            vec![Event::between(&self.record, network, action)]
+        });
     }
 
     /// Takes back what a killed connect left on a network.
@@ -109,6 +116,7 @@ pub fn connect(store: &Store, id: &Id, endpoint: &Endpoint) -> Result<()> {
             for attached in &attachment.networks {
                 files::add_hosts(container.entry.path(), &container.record.hostname, attached)?;
             }
+            container.tell(store, network, Action::Connect);
             Ok(())
         }
         Err(error) => {
@@ -150,5 +158,7 @@ pub fn disconnect(store: &Store, id: &Id, network: &str) -> Result<()> {
         files::remove_hosts(container.entry.path(), &record.hostname, attached)?;
     }
     record.networks.retain(|name| name != network);
-    container.entry.save(record)
+    container.entry.save(record)?;
+    container.tell(store, network, Action::Disconnect);
+    Ok(())
 }

@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 
+use super::events::{self, Action, Event};
 use super::network::Network;
 use super::options::{Options, Terminal};
 use super::prepare::{Prepared, prepare};
@@ -53,6 +54,12 @@ pub fn create(store: &Store, options: &Options) -> Result<NewContainer> {
     let mut lock = Some(lock);
     match make(&entry, &mut lock, &mut prepared, options) {
         Ok((Created { child, channel }, console)) => {
+            let record = &prepared.record;
+            events::publish(store.root(), || {
+                let mut events = vec![Event::of(record, Action::Create)];
+                events.extend(Event::between_all(record, &record.networks, Action::Connect));
+                events
+            });
             let lock = lock.ok_or_else(|| Error::new(Kind::Os, "the container's lock is gone"))?;
             Ok(NewContainer {
                 entry,

@@ -10,6 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
 
+use super::events::{self, Action, Event};
 use super::record::Record;
 use super::store::{Entry, Store};
 use crate::cgroup::{Cgroup, Layout};
@@ -157,7 +158,13 @@ pub fn destroy_recorded(entry: &Entry, record: &Record) -> Result<()> {
         .ok()
         .and_then(|spec| Hooks::plan(spec.hooks().as_ref(), &[]).ok());
     let state = record.state();
-    destroy(entry, record, hooks.as_ref().map(|hooks| (hooks, &state)))
+    destroy(entry, record, hooks.as_ref().map(|hooks| (hooks, &state)))?;
+    events::publish_beside(entry, || {
+        let mut events = Event::between_all(record, &record.networks, Action::Disconnect);
+        events.push(Event::of(record, Action::Delete));
+        events
+    });
+    Ok(())
 }
 
 /// Ends everything that the record names, then removes the record, then runs the poststop hooks.

@@ -6,7 +6,9 @@ use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
-use super::store::Store;
+use super::events::{self, Action, Event};
+use super::record::Record;
+use super::store::{Entry, Store};
 use crate::error::{Error, Kind, OsContext, Result};
 use crate::spec::id::Id;
 use crate::spec::state::Status;
@@ -18,6 +20,15 @@ use crate::sys::pidfd;
 /// `WrongState` when it does not run; with `all` that is no error.
 pub fn kill(store: &Store, id: &Id, signal: i32, all: bool) -> Result<()> {
     let (entry, record) = store.read(id)?;
+    send(&entry, &record, signal, all)?;
+    events::publish(store.root(), || {
+        vec![Event::of(&record, Action::Kill).with("signal", signal)]
+    });
+    Ok(())
+}
+
+fn send(entry: &Entry, record: &Record, signal: i32, all: bool) -> Result<()> {
+    let id = &record.id;
     let not_running = || Error::new(Kind::WrongState, format_args!("container not running: {id}"));
     if all {
         return if signal == libc::SIGKILL {
@@ -26,7 +37,7 @@ pub fn kill(store: &Store, id: &Id, signal: i32, all: bool) -> Result<()> {
             signal_all(&record.cgroup.pids()?, signal)
         };
     }
-    if entry.status(&record)? == Status::Stopped {
+    if entry.status(record)? == Status::Stopped {
         return Err(not_running());
     }
     // Without a pid namespace of its own nobody takes the other processes down with the first.

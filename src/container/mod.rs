@@ -9,6 +9,7 @@ pub mod connect;
 pub mod console;
 pub mod create;
 pub mod delete;
+pub mod events;
 pub mod exec;
 pub mod files;
 pub mod inspect;

@@ -2,6 +2,7 @@
 
 use super::create::{NewContainer, create};
 use super::delete;
+use super::events::{self, Action, Event};
 use super::options::Options;
 use super::relay::{self, Signals};
 use super::start::run_poststart;
@@ -49,6 +50,9 @@ pub fn run(store: &Store, options: &Options, mode: Mode) -> Result<u8> {
     } = container;
     drop((lock, channel));
     let status = relay::wait(&child, signals, console)?;
+    events::publish(store.root(), || {
+        vec![Event::of(&record, Action::Die).with("exitCode", status)]
+    });
     if !mode.keep {
         // Somebody else may have been quicker.
         if let Ok((_lock, entry)) = store.wait_lock(&record.id) {
@@ -61,6 +65,9 @@ pub fn run(store: &Store, options: &Options, mode: Mode) -> Result<u8> {
 fn start(container: &mut NewContainer) -> Result<()> {
     container.channel.tell(ToChild::Start)?;
     parent::started(&container.channel)?;
+    events::publish_beside(&container.entry, || {
+        vec![Event::of(&container.record, Action::Start)]
+    });
     let plan = &container.plan;
     run_poststart(&container.entry, &mut container.record, &plan.hooks, &plan.state)
 }

@@ -4,6 +4,7 @@ use nix::errno::Errno;
 use nix::unistd::Pid;
 
 use super::delete;
+use super::events::{self, Action, Event};
 use super::record::Record;
 use super::store::{Entry, Store};
 use crate::error::{Error, Kind, Result};
@@ -44,6 +45,7 @@ pub fn start(store: &Store, id: &Id) -> Result<()> {
     })?);
     channel.tell(ToChild::Start)?;
     parent::started(&channel)?;
+    events::publish(store.root(), || vec![Event::of(&record, Action::Start)]);
     let hooks = Hooks::plan(spec.hooks().as_ref(), &[])?;
     let state = record.state();
     run_poststart(&entry, &mut record, &hooks, &state)

@@ -19,6 +19,7 @@ use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, listen, socket};
 use oci_spec::runtime::Spec;
 
+use super::events;
 use super::record::Record;
 use crate::error::{Error, Kind, OsContext, Result};
 use crate::process::Process;
@@ -29,8 +30,8 @@ use crate::spec::state::{State, Status};
 /// The default root of records.
 pub const DEFAULT_ROOT: &str = "/run/minirun";
 
-/// Networks keep their run state beside the containers; no container may be called like it.
-const RESERVED: &str = "net";
+/// What networks, stacks and events keep beside the containers; no container may be called like it.
+const RESERVED: [&str; 4] = ["net", "compose", events::FILE, "events.1"];
 
 const RECORD: &str = "record.json";
 const CONFIG: &str = "config.json";
@@ -68,11 +69,12 @@ impl Store {
             .mode(0o700)
             .create(&self.root)
             .os("create", self.root.display())?;
-        if id.as_str() == RESERVED {
+        if is_reserved(id) {
             return Err(Error::new(
                 Kind::Exists,
-                format_args!("container id {RESERVED:?} is reserved for networks"),
-            ));
+                format_args!("container id {:?} is reserved", id.as_str()),
+            )
+            .hint(format_args!("these are: {}", RESERVED.join(", "))));
         }
         let path = self.directory(id);
         let exists = || {
@@ -146,14 +148,14 @@ impl Store {
         };
         let mut ids: Vec<Id> = entries
             .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-            .filter(|id: &Id| id.as_str() != RESERVED && self.directory(id).join(RECORD).exists())
+            .filter(|id: &Id| !is_reserved(id) && self.directory(id).join(RECORD).exists())
             .collect();
         ids.sort();
         Ok(ids)
     }
 
     fn entry(&self, id: &Id) -> Result<Entry> {
-        if id.as_str() == RESERVED {
+        if is_reserved(id) {
             Err(not_found(id))
         } else {
             Ok(Entry {
@@ -172,6 +174,10 @@ impl Store {
             error
         }
     }
+}
+
+fn is_reserved(id: &Id) -> bool {
+    RESERVED.contains(&id.as_str())
 }
 
 fn not_found(id: &Id) -> Error {
