@@ -1,5 +1,7 @@
 //! A process as the record remembers it: its number and its start time, so that a reused number is not taken for it.
 
+use std::fs::File;
+use std::io::Read;
 use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
@@ -62,8 +64,10 @@ struct Stat {
 
 fn read_stat(pid: i32) -> Result<Option<Stat>> {
     let path = format!("/proc/{pid}/stat");
-    match std::fs::read(&path) {
-        Ok(stat) => match parse_stat(&String::from_utf8_lossy(&stat)) {
+    // The kernel makes the whole line, of at most some 400 bytes, at once.
+    let mut buffer = [0; 1024];
+    match File::open(&path).and_then(|mut file| file.read(&mut buffer)) {
+        Ok(length) => match parse_stat(&String::from_utf8_lossy(&buffer[..length])) {
             Some(stat) => Ok(Some(stat)),
             None => Err(Error::new(
                 Kind::Os,

@@ -201,6 +201,23 @@ fn a_running_container_joins_and_leaves_a_network() {
 }
 
 #[test]
+fn a_network_that_was_joined_meanwhile_is_left_when_run_ends() {
+    let host = Host::new();
+    create(&host, "back", &["--subnet", "10.2.0.0/24"]).succeeds();
+    let web = host.container("web").sh("echo ready; read go </go");
+    let fifo = web.rootfs().join("go");
+    host.sh(&format!("mkfifo {}", fifo.display()));
+    let run = web.run_in_background();
+    wait_until("the process is ready", || run.stdout().contains("ready"));
+    host.minirun(["network", "connect", "back", web.id()]).succeeds();
+    assert_eq!(network(&host, "back")["containers"].as_array().unwrap().len(), 1);
+    fs::write(&fifo, "now\n").unwrap();
+    run.ended(0);
+    assert_eq!(network(&host, "back")["containers"], json!([]));
+    host.minirun(["network", "rm", "back"]).succeeds();
+}
+
+#[test]
 fn the_default_route_moves_to_a_network_that_is_left() {
     let host = Host::new();
     create(&host, "one", &["--subnet", "10.1.0.0/24"]).succeeds();

@@ -198,6 +198,15 @@ impl Cgroup {
         }
     }
 
+    /// [`Cgroup::delete`] for the usual end of a container, when its processes are gone and it made no groups of its own: one
+    /// call a directory, and no question who is in it. True when all is gone; otherwise some of it may be.
+    pub fn delete_unused(&self) -> bool {
+        match self {
+            Cgroup::V1(v1) => v1.delete_unused(),
+            Cgroup::V2(v2) => v2.delete_unused(),
+        }
+    }
+
     /// Removes the directories, what the container made in them, and those parents that minirun made and that are empty now.
     /// Waits for processes that are about to leave. Nothing there is fine.
     ///

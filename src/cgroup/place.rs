@@ -136,13 +136,27 @@ impl Place {
                 Err((directory, errno)) => return Err(remains(&directory, errno)),
             }
         }
+        self.remove_parents();
+        Ok(())
+    }
+
+    /// Removes the directory, and the parents that are ours and empty, if nobody is in it and it has no groups below. True
+    /// when it is gone.
+    pub(super) fn remove_unused(&self) -> bool {
+        let removed = rmdir(&self.directory()).is_ok();
+        if removed {
+            self.remove_parents();
+        }
+        removed
+    }
+
+    fn remove_parents(&self) {
         for (height, parent) in self.parents().enumerate() {
             let ours = height < self.missing || xattr::is_marked(&parent, MADE_BY_US);
             if !ours || rmdir(&parent).is_err() {
                 break; // not ours, or still in use by others
             }
         }
-        Ok(())
     }
 }
 

@@ -169,6 +169,10 @@ impl V1 {
         kill::by_signal(self)
     }
 
+    pub(super) fn delete_unused(&self) -> bool {
+        self.groups.iter().all(|group| group.place.remove_unused())
+    }
+
     pub(super) fn delete(&self, mut patience: Patience) -> Result<()> {
         let remove = |group: &Group| group.place.remove(|_| patience.pause()).err();
         let failures: Vec<_> = self.groups.iter().filter_map(remove).collect();

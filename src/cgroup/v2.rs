@@ -207,6 +207,10 @@ impl V2 {
         }
     }
 
+    pub(super) fn delete_unused(&self) -> bool {
+        self.place.remove_unused()
+    }
+
     pub(super) fn delete(&self, mut patience: Patience) -> Result<()> {
         self.place.remove(|busy| {
             let group = V2 {

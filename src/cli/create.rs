@@ -1,7 +1,7 @@
 //! `minirun create`.
 
 use super::args::{CreateArgs, bundle};
-use crate::container::create;
+use crate::container::create::{self, Starter};
 use crate::container::options::Terminal;
 use crate::container::store::Store;
 use crate::error::Result;
@@ -22,6 +22,6 @@ pub(super) fn run(store: &Store, args: &Args, keep: Keep) -> Result<u8> {
     let options = args
         .create
         .options(args.id.clone(), &bundle, false, Terminal::Nobody, keep);
-    let container = create::create(store, &options)?;
+    let container = create::create(store, &options, Starter::Start)?;
     parent::detach(&container.channel).map(|()| 0)
 }

@@ -43,16 +43,25 @@ pub struct NewContainer {
     pub lock: Lock,
 }
 
+/// Who gives the word for which the first process waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Starter {
+    /// Whoever made the container, in the conversation that it has already.
+    Creator,
+    /// Whoever connects to the start socket later.
+    Start,
+}
+
 /// Makes a container.
 ///
 /// # Errors
 /// Anything wrong with the bundle, before any side effect; any failure after, with everything taken back. When something
 /// could not be taken back the error says what, and the record stays for `delete --force`.
-pub fn create(store: &Store, options: &Options) -> Result<NewContainer> {
+pub fn create(store: &Store, options: &Options, starter: Starter) -> Result<NewContainer> {
     let mut prepared = prepare(store, options)?;
     let (lock, entry) = store.create(&options.id)?;
     let mut lock = Some(lock);
-    match make(&entry, &mut lock, &mut prepared, options) {
+    match make(&entry, &mut lock, &mut prepared, options, starter) {
         Ok((Created { child, channel }, console)) => {
             let record = &prepared.record;
             events::publish(store.root(), || {
@@ -102,6 +111,7 @@ fn make(
     lock: &mut Option<Lock>,
     prepared: &mut Prepared,
     options: &Options,
+    starter: Starter,
 ) -> std::result::Result<(Created, Option<OwnedFd>), Failure> {
     let early = |error| Failure {
         error,
@@ -115,7 +125,7 @@ fn make(
         shared,
         plan,
     } = prepared;
-    let set_up = || -> Result<(File, OwnedFd, init::Cgroup)> {
+    let set_up = || -> Result<(File, Option<OwnedFd>, init::Cgroup)> {
         entry.save(record)?;
         record.cgroup.create()?;
         record.cgroup.apply(limits)?;
@@ -123,7 +133,11 @@ fn make(
             files::create(entry.path())?;
         }
         let config = entry.write_config(config)?;
-        Ok((config, entry.listen()?, join(record.cgroup.join_handles()?)))
+        let listener = match starter {
+            Starter::Creator => None,
+            Starter::Start => Some(entry.listen()?),
+        };
+        Ok((config, listener, join(record.cgroup.join_handles()?)))
     };
     let (_config_lock, listener, cgroup) = set_up().map_err(early)?;
 
@@ -138,7 +152,7 @@ fn make(
         console: None,
         hooks_ran: false,
     };
-    let result = parent::create(plan, &cgroup, &listener, &mut creation).and_then(|created| {
+    let result = parent::create(plan, &cgroup, listener.as_ref(), &mut creation).and_then(|created| {
         creation.finish(&created.child)?;
         Ok(created)
     });

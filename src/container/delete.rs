@@ -183,8 +183,11 @@ pub fn destroy(entry: &Entry, record: &Record, poststop: Option<(&Hooks, &State)
     if let Some(hook) = record.hook {
         attempt(end_group(hook));
     }
-    // The group first: it thaws what is frozen, and a frozen process does not die.
-    attempt(record.cgroup.kill());
+    let cgroup_is_gone = record.cgroup.delete_unused();
+    if !cgroup_is_gone {
+        // The group first: it thaws what is frozen, and a frozen process does not die.
+        attempt(record.cgroup.kill());
+    }
     if let Some(init) = record.init {
         attempt(end(init));
     }
@@ -195,7 +198,9 @@ pub fn destroy(entry: &Entry, record: &Record, poststop: Option<(&Hooks, &State)
             &record.networks,
         ));
     }
-    attempt(record.cgroup.delete());
+    if !cgroup_is_gone {
+        attempt(record.cgroup.delete());
+    }
     if !remains.is_empty() {
         return Err(Error::new(
             Kind::Os,

@@ -1,15 +1,17 @@
 //! `run`: create and start in one, and unless detached everything until the container is gone.
 
-use super::create::{NewContainer, create};
+use super::create::{NewContainer, Starter, create};
 use super::delete;
 use super::events::{self, Action, Event};
 use super::options::Options;
+use super::record::Record;
 use super::relay::{self, Signals};
 use super::start::run_poststart;
 use super::store::Store;
-use crate::error::{Error, Result};
-use crate::init::parent;
+use crate::error::{Error, Kind, Result};
 use crate::init::protocol::ToChild;
+use crate::init::{self, parent};
+use crate::log;
 
 /// How a container runs, besides what `create` wants to know.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,7 +32,7 @@ pub fn run(store: &Store, options: &Options, mode: Mode) -> Result<u8> {
     } else {
         Some(Signals::block()?)
     };
-    let mut container = create(store, options)?;
+    let mut container = create(store, options, Starter::Creator)?;
     if let Err(error) = start(&mut container) {
         // A failed poststart hook has deleted it already.
         return Err(if container.entry.path().exists() {
@@ -44,6 +46,7 @@ pub fn run(store: &Store, options: &Options, mode: Mode) -> Result<u8> {
         record,
         child,
         console,
+        plan,
         lock,
         channel,
         ..
@@ -54,12 +57,26 @@ pub fn run(store: &Store, options: &Options, mode: Mode) -> Result<u8> {
         vec![Event::of(&record, Action::Die).with("exitCode", status)]
     });
     if !mode.keep {
-        // Somebody else may have been quicker.
-        if let Ok((_lock, entry)) = store.wait_lock(&record.id) {
-            delete::destroy_recorded(&entry, &record)?;
-        }
+        remove(store, &record, &plan)?;
     }
     Ok(status)
+}
+
+/// Deletes the container as it is now: `network connect` may have added to the record meanwhile. Somebody else may have
+/// been quicker, and made another container of this id.
+fn remove(store: &Store, record: &Record, plan: &init::Plan) -> Result<()> {
+    let Ok((_lock, entry)) = store.wait_lock(&record.id) else {
+        return Ok(());
+    };
+    match entry.load() {
+        Ok(now) if now.init == record.init => delete::destroy(&entry, &now, Some((&plan.hooks, &plan.state))),
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == Kind::NotFound => Ok(()),
+        Err(damaged) => {
+            log::warn(damaged);
+            delete::destroy(&entry, record, Some((&plan.hooks, &plan.state)))
+        }
+    }
 }
 
 fn start(container: &mut NewContainer) -> Result<()> {

@@ -25,7 +25,8 @@ use crate::sys;
 pub(super) struct Inherited<'a> {
     pub(super) namespaces: &'a Opened<'a>,
     pub(super) cgroup: &'a Cgroup,
-    pub(super) listener: &'a OwnedFd,
+    /// The start socket, for a container that outlives the runtime before it starts.
+    pub(super) listener: Option<&'a OwnedFd>,
 }
 
 /// Runs the script; returns only when it failed, after the failure was reported.
@@ -73,9 +74,12 @@ fn script(plan: &Plan, inherited: &Inherited<'_>, channel: &mut Channel) -> Resu
     let starter = match channel.hear()? {
         Some(ToChild::Start) => None,
         Some(ToChild::Detach) => {
+            let Some(listener) = inherited.listener else {
+                exit()
+            };
             set_pdeathsig(None).os("clear", "parent death signal")?;
             channel.report(&ToParent::Detached)?;
-            Some(wait_for_starter(inherited.listener)?)
+            Some(wait_for_starter(listener)?)
         }
         _ => exit(),
     };

@@ -71,10 +71,12 @@ fn read_passwd() -> Option<Vec<u8>> {
         .flags(OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY)
         .resolve(ResolveFlag::RESOLVE_NO_MAGICLINKS);
     let file = File::from(openat2(AT_FDCWD, c"/etc/passwd", how).ok()?);
-    if !file.metadata().ok()?.is_file() {
+    let metadata = file.metadata().ok()?;
+    if !metadata.is_file() {
         return None;
     }
-    let mut text = Vec::new();
+    // One byte more, in which the end of the file is found.
+    let mut text = Vec::with_capacity(usize::try_from(metadata.len().min(CAP)).unwrap_or(0) + 1);
     file.take(CAP).read_to_end(&mut text).ok()?;
     Some(text)
 }

@@ -55,7 +55,12 @@ pub struct Created {
 /// # Errors
 /// What failed on either side. The child is dead and reaped then; what it was given (cgroup, network) is the caller's
 /// to take back.
-pub fn create(plan: &Plan, cgroup: &Cgroup, listener: &OwnedFd, stops: &mut impl Stops) -> Result<Created> {
+pub fn create(
+    plan: &Plan,
+    cgroup: &Cgroup,
+    listener: Option<&OwnedFd>,
+    stops: &mut impl Stops,
+) -> Result<Created> {
     let namespaces = plan.namespaces.open()?;
     plan.sysctls.check(&namespaces)?;
     let (channel, childs_end) = Channel::pair()?;

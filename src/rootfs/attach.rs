@@ -19,7 +19,7 @@ use super::long_options;
 use super::mount_plan::{Action, After, BindMount, CgroupV1, Destination, FileSystem, Inherit, Remount};
 use super::root_fd::{Links, Make, RootFd, file_type};
 use crate::error::{Error, Kind, OsContext, Result};
-use crate::sys::mount::{self, Change, Context, attribute, clone_tree, set_attributes};
+use crate::sys::mount::{self, Change, Context, attribute, clone_path, clone_tree, set_attributes};
 
 /// The inode number of the root of every procfs.
 const PROC_ROOT_INODE: u64 = 1;
@@ -157,7 +157,7 @@ impl Attacher<'_> {
         let detached = clone_tree(&source, bind.recursive).os("open_tree", bind.source.to_string_lossy())?;
         // A mount holds its source by itself; thousands of mounts must not need thousands of descriptors.
         drop(source);
-        set_bind_attributes(&detached, bind.attributes)?;
+        set_bind_attributes(&detached, false, bind.attributes)?;
         self.attach(&detached, &target, destination, after)
     }
 
@@ -174,7 +174,7 @@ impl Attacher<'_> {
                 .reconfigure()
                 .map_err(|errno| refused(&context, "reconfigure file system", errno))?;
         }
-        set_bind_attributes(&mounted, remount.attributes)?;
+        set_bind_attributes(&mounted, false, remount.attributes)?;
         if !after.recursive.is_empty() {
             set_attributes(&mounted, true, after.recursive).os("mount_setattr", "recursively")?;
         }
@@ -191,23 +191,15 @@ impl Attacher<'_> {
         for (name, source) in &cgroup.controllers {
             let shown = name.to_string_lossy();
             mkdirat(&tmpfs, name.as_c_str(), Mode::from_bits_truncate(0o755)).os("mkdir", &shown)?;
-            let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-            let place =
-                nix::fcntl::openat(&tmpfs, name.as_c_str(), flags, Mode::empty()).os("open", &shown)?;
-            let detached =
-                clone_tree(open_source(source)?, false).os("open_tree", source.to_string_lossy())?;
-            set_bind_attributes(&detached, cgroup.attributes)?;
+            let detached = clone_path(source).os("open_tree", source.to_string_lossy())?;
             set_propagation(&detached, after)?;
-            mount::attach(&detached, &place).os("move_mount to", &shown)?;
+            mount::attach_at(&detached, &tmpfs, name).os("move_mount to", &shown)?;
         }
         for (name, directory) in &cgroup.links {
             symlinkat(directory.as_c_str(), &tmpfs, name.as_c_str()).os("symlink", name.to_string_lossy())?;
         }
-        if cgroup.attributes.set & attribute::RDONLY != 0 {
-            let change = Change::set(attribute::RDONLY);
-            set_attributes(&tmpfs, false, change).os("make read-only", destination.path.to_string_lossy())?;
-        }
-        Ok(())
+        // The tmpfs, which is complete, and the directories in one call.
+        set_bind_attributes(&tmpfs, true, cgroup.attributes)
     }
 }
 
@@ -310,7 +302,7 @@ fn host_sysfs(fs: &FileSystem) -> Result<OwnedFd> {
 
 /// Sets what was asked for. What was not asked for is cleared, as mount(2) would on a bind remount; where a more
 /// privileged user namespace has locked it, it stays. What was asked to be cleared and is locked, is an error.
-fn set_bind_attributes(mount: &OwnedFd, asked: Change) -> Result<()> {
+fn set_bind_attributes(mount: &OwnedFd, recursive: bool, asked: Change) -> Result<()> {
     const IMPLIED: u64 = attribute::RDONLY | attribute::NOSUID | attribute::NODEV | attribute::NOEXEC;
     if asked.is_empty() {
         return Ok(());
@@ -319,8 +311,8 @@ fn set_bind_attributes(mount: &OwnedFd, asked: Change) -> Result<()> {
         clear: asked.clear | IMPLIED & !asked.set,
         ..asked
     };
-    match set_attributes(mount, false, exact) {
-        Err(Errno::EPERM) => set_attributes(mount, false, asked).map_err(|errno| {
+    match set_attributes(mount, recursive, exact) {
+        Err(Errno::EPERM) => set_attributes(mount, recursive, asked).map_err(|errno| {
             Error::os("mount_setattr", "attributes of the source", errno).hint(
                 "the source is locked read-only, nosuid, nodev, noexec or noatime for this user namespace",
             )

@@ -61,7 +61,7 @@ pub fn parse(origin: &Path, raw: Vec<u8>) -> Result<Loaded> {
 /// As for [`load`].
 pub fn load_process(path: &Path) -> Result<(Process, Vec<String>)> {
     let raw = if path == Path::new("-") {
-        read_capped(std::io::stdin().lock(), Path::new("standard input"))?
+        read_capped(std::io::stdin().lock(), 0, Path::new("standard input"))?
     } else {
         read_file(path)?
     };
@@ -120,11 +120,13 @@ fn read_file(path: &Path) -> Result<Vec<u8>> {
     if !metadata.is_file() {
         return Err(Error::invalid(path.display(), "not a regular file"));
     }
-    read_capped(file, path)
+    read_capped(file, metadata.len(), path)
 }
 
-fn read_capped(input: impl Read, origin: &Path) -> Result<Vec<u8>> {
-    let mut raw = Vec::new();
+/// `expected` is how long it probably is, in bytes.
+fn read_capped(input: impl Read, expected: u64, origin: &Path) -> Result<Vec<u8>> {
+    // One byte more, in which the end of the file is found.
+    let mut raw = Vec::with_capacity(usize::try_from(expected.min(MAX_BYTES)).unwrap_or(0) + 1);
     input
         .take(MAX_BYTES + 1)
         .read_to_end(&mut raw)

@@ -3,7 +3,7 @@
 //! What enters a container executes itself once more, from a read-only copy of its binary's mount ([`crate::init::exe`] says
 //! why). A process that is about to be replaced needs no C library: preparing one costs more than everything else that
 //! happens in it (each CPUID instruction, of which glibc executes some fifty, leaves a virtual machine). So the
-//! replacement is done here, by five system calls on the stack that the kernel left, when the command line holds the
+//! replacement is done here, by four system calls on the stack that the kernel left, when the command line holds the
 //! name of a command that enters a container.
 //!
 //! Nothing depends on it. Whatever is refused, here or on a machine of another architecture, is left to the ordinary
@@ -46,21 +46,29 @@ minirun_entry:
 21: cmp byte ptr [rdi + 4], 0
     jne 20b
 
-30: mov eax, {geteuid}
+    # The auxiliary vector, behind the environment, has the name by which the program was executed. For a descriptor
+    # the kernel makes one up, /dev/fd/N: this is the copy already, or somebody else knows what he does.
+30: mov rbx, r15
+31: add rbx, 8
+    cmp qword ptr [rbx - 8], 0
+    jne 31b
+32: mov rax, [rbx]
+    test rax, rax                           # AT_NULL
+    jz 40f
+    add rbx, 16
+    cmp rax, {AT_EXECFN}
+    jne 32b
+    mov rdi, [rbx - 8]
+    mov rax, {dev_fd}
+    cmp [rdi], rax
+    je 90f
+
+40: mov eax, {geteuid}
     syscall
     test eax, eax
     jnz 90f
 
-    # readlink(exe, ., 2) is one byte long when the program is the root of its mount: a copy already.
     sub rsp, 48
-    mov eax, {readlink}
-    lea rdi, [rip + 91f]
-    mov rsi, rsp
-    mov edx, 2
-    syscall
-    cmp eax, 1
-    je 80f
-
     mov eax, {open_tree}
     mov edi, {AT_FDCWD}
     lea rsi, [rip + 91f]
@@ -109,11 +117,12 @@ minirun_entry:
     crea = const word(b"crea"),
     ate = const word(b"ate\0"),
     geteuid = const libc::SYS_geteuid,
-    readlink = const libc::SYS_readlink,
     open_tree = const libc::SYS_open_tree,
     mount_setattr = const libc::SYS_mount_setattr,
     execveat = const libc::SYS_execveat,
     close = const libc::SYS_close,
+    AT_EXECFN = const libc::AT_EXECFN,
+    dev_fd = const u64::from_le_bytes(*b"/dev/fd/"),
     AT_FDCWD = const libc::AT_FDCWD,
     AT_EMPTY_PATH = const libc::AT_EMPTY_PATH,
     OPEN_TREE_CLONE_CLOEXEC = const super::mount::OPEN_TREE_CLONE | super::mount::OPEN_TREE_CLOEXEC,

@@ -165,6 +165,23 @@ pub fn clone_tree(source: impl AsFd, recursive: bool) -> nix::Result<OwnedFd> {
     owned(result)
 }
 
+/// As [`clone_tree`] of the object at an absolute path of the host; symbolic links are followed.
+///
+/// # Errors
+/// As [`clone_tree`], and those of looking up a path.
+pub fn clone_path(path: &CStr) -> nix::Result<OwnedFd> {
+    // SAFETY: the path is a terminated string and lives through the call.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_open_tree,
+            libc::AT_FDCWD,
+            path.as_ptr(),
+            OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC,
+        )
+    };
+    owned(result)
+}
+
 /// Attaches a detached mount (or moves an attached one) onto the object that `target` refers to. Afterwards `mount`
 /// refers to the root of the attached mount. Costs no RCU wait (Linux 6.18: move_mount 0.9 us, close 0.3 us).
 ///
@@ -180,6 +197,25 @@ pub fn attach(mount: impl AsFd, target: impl AsFd) -> nix::Result<()> {
             target.as_fd().as_raw_fd(),
             c"".as_ptr(),
             MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH,
+        )
+    };
+    Errno::result(result).map(drop)
+}
+
+/// As [`attach`], onto the entry `name` of a directory, which is not followed if it is a symbolic link.
+///
+/// # Errors
+/// As [`attach`].
+pub fn attach_at(mount: impl AsFd, directory: impl AsFd, name: &CStr) -> nix::Result<()> {
+    // SAFETY: both paths are terminated strings and live through the call.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_move_mount,
+            mount.as_fd().as_raw_fd(),
+            c"".as_ptr(),
+            directory.as_fd().as_raw_fd(),
+            name.as_ptr(),
+            MOVE_MOUNT_F_EMPTY_PATH,
         )
     };
     Errno::result(result).map(drop)
