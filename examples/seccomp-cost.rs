@@ -170,12 +170,16 @@ fn load(program: &[sock_filter]) -> f64 {
 fn measure_calls(listener: &UnixListener) -> [f64; LOOPS.len()] {
     listener.set_nonblocking(true).unwrap();
     let null = File::open("/dev/null").unwrap();
-    let mut byte = [0];
+    let (mut byte, mut asks) = ([0], false);
     [
         per_call(nix::unistd::getpid),
         per_call(|| nix::unistd::read(&null, &mut byte)),
         per_call(|| nix::sys::socket::accept(listener.as_raw_fd())),
-        per_call(execution_domain),
+        // Programs differ in the order of the values that they compare an argument with: the first and the last in turns.
+        per_call(|| {
+            asks = !asks;
+            execution_domain(if asks { 0xffff_ffff } else { 0 })
+        }),
     ]
 }
 
@@ -191,7 +195,7 @@ fn per_call<T>(mut call: impl FnMut() -> T) -> f64 {
 }
 
 #[allow(unsafe_code, reason = "a call that nobody needs but this measurement")]
-fn execution_domain() -> i32 {
-    // SAFETY: integers only; this value asks and changes nothing.
-    unsafe { libc::personality(0xffff_ffff) }
+fn execution_domain(domain: libc::c_ulong) -> i32 {
+    // SAFETY: integers only; all ones ask, and 0 is what this program was started with.
+    unsafe { libc::personality(domain) }
 }

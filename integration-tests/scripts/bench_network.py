@@ -18,6 +18,7 @@ from pathlib import Path
 import bench_attach
 import bench_names
 import bench_network_report
+import bench_svg
 import bench_traffic
 from bench_figures import Figures
 from bench_host import Bundle, Failed, Host, Missing, remove_cgroups
@@ -120,6 +121,8 @@ def main():
         DOCUMENT.parent.mkdir(parents=True, exist_ok=True)
         seconds = time.monotonic() - started
         DOCUMENT.write_text(bench_network_report.document(figures, machine, stage.skipped, ROUNDS, ATTACH_ROUNDS, seconds))
+        chart = bench_svg.chart("What networks cost, medians", figures, bench_network_report.CHART)
+        DOCUMENT.with_suffix(".svg").write_text(chart)
         print(f"\nwritten to {DOCUMENT.relative_to(REPOSITORY)}")
 
 

@@ -35,6 +35,10 @@ LIMITS = [("names, memory after them", "minirun", "<=", 8.0)]
 UNITS = [("CPU of a", "us"), ("latency", "us"), ("CPU", "ms"), ("wall", "ms"), ("memory", "MiB"), ("throughput", "Gbit/s"),
          ("answers", "/s"), ("", "req/s")]
 
+# Figures for the chart.
+CHART = ["attach, CPU", "detach, wall", "published, localhost, keep-alive", "published, neighbour, keep-alive",
+         "bridged, keep-alive, br_netfilter off", "names, answers a second", "names, latency", "attach by number, CPU"]
+
 
 def terminal(figures):
     verdict = aligned(VERDICT_HEAD, [row for row in verdicts(figures, BARS, LIMITS) if row[-1] != "not measured"])
@@ -76,7 +80,8 @@ rounds.
 
 
 def document(figures, machine_lines, skipped, rounds, attach_rounds, seconds):
-    parts = ["# What networks cost", "", "Written by `make bench-net`; not edited by hand.", "", "## Bars", "",
+    parts = ["# What networks cost", "", "Written by `make bench-net`; not edited by hand.", "", "![Medians](network.svg)", "",
+             "## Bars", "",
              markdown(VERDICT_HEAD, verdicts(figures, BARS, LIMITS))]
     if skipped:
         parts += ["", "Left out:", "", *(f"- {what}: {' '.join(why.split())}" for what, why in skipped)]
