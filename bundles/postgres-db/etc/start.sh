@@ -37,9 +37,10 @@ if [ ! -d "$cluster" ]; then
     echo 'host all all all scram-sha-256' >>"$cluster.partial/pg_hba.conf"
     echo "CREATE DATABASE \"$database\" OWNER \"$user\";" |
         postgres --single -D "$cluster.partial" -c log_min_messages=fatal postgres >/dev/null
-    sync
+    # The rest initdb and postgres have written down themselves.
+    sync "$cluster.partial/pg_hba.conf"
     mv "$cluster.partial" "$cluster"
-    sync
+    sync "$volume"
 fi
 
 unset POSTGRES_PASSWORD
