@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
 # The shop by hand, without a runtime: raw-shop.sh up | down
 #
-# What people write who do it themselves: `ip netns`, veth pairs, bridges, a DNAT rule, `unshare`, mounts, `chroot`, cgroup files. The
-# bundles, root filesystems, users, mounts and limits are those that minirun gets; there is no seccomp filter, no name server (names
-# are in /etc/hosts) and nobody who watches. The load test compares the runtimes with this.
+# What people write who do it themselves: `ip netns`, veth pairs, bridges, a DNAT rule, `unshare`, mounts, `chroot`, cgroup
+# files. The bundles, root filesystems, users, mounts and limits are those that minirun gets; there is no seccomp filter, no name
+# server (names are in /etc/hosts) and nobody who watches. The load test compares the runtimes with this.
 #
 # SHOP_PORT (8080): the host's port. RAW_SHOP_STATE (/run/raw-shop): logs, the database. Made for a host of its own
 # (sandbox.sh): it takes 172.20.0.0/24 to 172.23.0.0/24 and the table `ip raw_shop`.
 set -euo pipefail
 . "$(dirname "$0")/narrate.sh"
+. "$(dirname "$0")/shop-answers.sh"
 
 state=${RAW_SHOP_STATE:-/run/raw-shop}
-port=${SHOP_PORT:-8080}
 cgroups=raw-shop
 bundles=$repository/bundles
 networks=(frontend backend cache database) # 172.20.0.0/24 and so on
@@ -173,7 +173,8 @@ up() {
     [ "$(id -u)" = 0 ] || die "namespaces and networks need root"
     [ ! -e "$state" ] || die "$state exists: raw-shop.sh down first"
     mkdir -p "$state"
-    trap 'status=$?; [ $status = 0 ] || { bad "the shop did not come up"; tail -n 3 "$state"/*/log >&2; down; }; exit $status' EXIT
+    trap 'status=$?; [ $status = 0 ] || { bad "the shop did not come up"; tail -n 3 "$state"/*/log >&2; down; }
+        exit $status' EXIT
     links=0
     {
         echo '127.0.0.1 localhost'
@@ -189,16 +190,7 @@ up() {
         # shellcheck disable=SC2086 # words on purpose
         start $container # and nobody waits for anybody: each says that it is not ready until the others are
     done
-    wait_for /api/products
-    wait_for /api/orders
-}
-
-wait_for() { # PATH
-    local deadline=$((SECONDS + 60))
-    until curl -fs --max-time 5 -o "$state/answer" "http://127.0.0.1:$port$1"; do
-        ((SECONDS < deadline)) || die "http://127.0.0.1:$port$1 does not answer after 60 seconds"
-        sleep 0.1
-    done
+    await_shop
 }
 
 # Takes away whatever is there, also after an `up` that was interrupted.

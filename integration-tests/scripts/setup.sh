@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what a target needs and the host lacks, and says so: setup.sh GROUP...
-# Groups: build rootfs test demo lint vm compare bench bench-net engines. On Debian and Ubuntu, as root; does nothing when
-# nothing is missing.
+# Groups: build rootfs test demo lint vm compare bench bench-net bench-shop engines. On Debian and Ubuntu, as root; does
+# nothing when nothing is missing.
 set -euo pipefail
 . "$(dirname "$0")/narrate.sh"
 PATH=$HOME/.cargo/bin:$PATH
@@ -29,9 +29,14 @@ packages_of() {
             echo libseccomp-dev pkg-config python3 util-linux mount procps iproute2 nftables iptables tar wrk iperf3
             available netavark aardvark-dns containernetworking-plugins docker.io dnsperf
             ;;
+        # The shop by hand needs what people have; Docker and the engines' seccomp profile only where there are packages.
+        bench-shop)
+            echo apache2-utils curl jq python3 iproute2 nftables iptables util-linux mount procps
+            available docker.io golang-github-containers-common
+            ;;
         # Where there is an init system Debian starts Docker's own service; the checks use a daemon of theirs.
         engines) echo docker.io podman busybox-static util-linux iproute2 mount tar procps ;;
-        *) die "setup.sh: unknown group $1 (known: build rootfs test demo lint vm compare bench bench-net engines)" ;;
+        *) die "setup.sh: unknown group $1 (known: build rootfs test demo lint vm compare bench bench-net bench-shop engines)" ;;
     esac
 }
 
@@ -126,7 +131,7 @@ install_cargo_deny() {
         timeout 180 cargo install cargo-deny --locked --debug || say "set-up: cargo-deny is not there yet"
 }
 
-[ $# != 0 ] || die "usage: setup.sh GROUP... (build rootfs test demo lint vm compare bench bench-net engines)"
+[ $# != 0 ] || die "usage: setup.sh GROUP... (build rootfs test demo lint vm compare bench bench-net bench-shop engines)"
 packages=()
 for group in "$@"; do
     list=$(packages_of "$group")
