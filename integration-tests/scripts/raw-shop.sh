@@ -87,11 +87,12 @@ join() { # NAME NETWORK=ADDRESS...
 
 # --- limits -------------------------------------------------------------------------------------------------------
 
+# Not below a common parent, with whom on a busy host all of the shop would get the share of one.
 cgroup_directories() { # NAME
     if [ -f /sys/fs/cgroup/cgroup.controllers ]; then
-        echo "/sys/fs/cgroup/$cgroups/$1"
+        echo "/sys/fs/cgroup/$cgroups-$1"
     else
-        printf "/sys/fs/cgroup/%s/$cgroups/$1\n" cpu memory pids
+        printf "/sys/fs/cgroup/%s/$cgroups-$1\n" cpu memory pids
     fi
 }
 
@@ -102,15 +103,15 @@ limit() { # NAME CONFIG
     pids=$(jq -r .linux.resources.pids.limit "$2")
     cgroup_directories "$1" | xargs mkdir -p
     if [ -f /sys/fs/cgroup/cgroup.controllers ]; then
-        echo '+cpu +memory +pids' | tee /sys/fs/cgroup/cgroup.subtree_control >"/sys/fs/cgroup/$cgroups/cgroup.subtree_control"
-        echo "$quota 100000" >"/sys/fs/cgroup/$cgroups/$1/cpu.max"
-        echo "$memory" >"/sys/fs/cgroup/$cgroups/$1/memory.max"
-        echo 0 >"/sys/fs/cgroup/$cgroups/$1/memory.swap.max"
-        echo "$pids" >"/sys/fs/cgroup/$cgroups/$1/pids.max"
+        echo '+cpu +memory +pids' >/sys/fs/cgroup/cgroup.subtree_control
+        echo "$quota 100000" >"/sys/fs/cgroup/$cgroups-$1/cpu.max"
+        echo "$memory" >"/sys/fs/cgroup/$cgroups-$1/memory.max"
+        echo 0 >"/sys/fs/cgroup/$cgroups-$1/memory.swap.max"
+        echo "$pids" >"/sys/fs/cgroup/$cgroups-$1/pids.max"
     else
-        [ "$quota" = max ] || echo "$quota" >"/sys/fs/cgroup/cpu/$cgroups/$1/cpu.cfs_quota_us"
-        echo "$memory" >"/sys/fs/cgroup/memory/$cgroups/$1/memory.limit_in_bytes"
-        echo "$pids" >"/sys/fs/cgroup/pids/$cgroups/$1/pids.max"
+        [ "$quota" = max ] || echo "$quota" >"/sys/fs/cgroup/cpu/$cgroups-$1/cpu.cfs_quota_us"
+        echo "$memory" >"/sys/fs/cgroup/memory/$cgroups-$1/memory.limit_in_bytes"
+        echo "$pids" >"/sys/fs/cgroup/pids/$cgroups-$1/pids.max"
     fi
 }
 
@@ -196,7 +197,8 @@ up() {
 # Takes away whatever is there, also after an `up` that was interrupted.
 down() {
     local container namespace link directory pids
-    for directory in $(find /sys/fs/cgroup -depth -type d -path "*/$cgroups/*" 2>/dev/null); do
+    for directory in $(for container in "${containers[@]}"; do cgroup_directories "${container%% *}"; done); do
+        [ -d "$directory" ] || continue
         # Process 1 takes everybody in its pid namespace with it; asked again until nobody is left.
         for _ in {1..200}; do
             pids=$(cat "$directory/cgroup.procs")
@@ -205,6 +207,7 @@ down() {
             kill -KILL $pids 2>/dev/null || true
             sleep 0.05
         done
+        rmdir "$directory" || bad "$directory is still in use"
     done
     for container in "${containers[@]}"; do
         namespace=raw-${container%% *}
@@ -213,7 +216,6 @@ down() {
     nft delete table ip raw_shop 2>/dev/null || true
     for link in "${networks[@]/#/raw-}"; do ip link del "$link" 2>/dev/null || true; done
     [ ! -f "$state/ip_forward" ] || cat "$state/ip_forward" >/proc/sys/net/ipv4/ip_forward
-    find /sys/fs/cgroup -depth -type d -path "*/$cgroups*" -exec rmdir {} + 2>/dev/null || true
     rm -rf "$state"
 }
 
