@@ -110,3 +110,99 @@ fn reach<'a>(
     }
     reached
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compose::model::{Condition, Dependency};
+
+    /// A project of services `name: what it depends on`.
+    fn project(services: &[(&str, &[&str])]) -> Project {
+        let service = |(name, on): &(&str, &[&str])| {
+            let dependency = Dependency {
+                condition: Condition::Started,
+                restart: false,
+                required: true,
+            };
+            let service = serde_json::json!({
+                "name": name, "bundle": "/", "environment": {}, "ports": [], "expose": [], "networks": {},
+                "depends_on": on.iter().map(|on| (*on, dependency)).collect::<BTreeMap<_, _>>(),
+                "restart": crate::compose::model::Restart::default(), "replicas": 1,
+                "limits": crate::compose::model::Limits::default(), "mounts": [], "configs": [], "secrets": [], "dns": [],
+                "dns_search": [], "extra_hosts": [], "cap_add": [], "cap_drop": [], "stop_grace_period": {"secs": 10, "nanos": 0},
+                "labels": {}, "logging": crate::compose::model::Logging::default(),
+            });
+            ((*name).to_owned(), serde_json::from_value(service).unwrap())
+        };
+        Project {
+            name: "p".to_owned(),
+            directory: "/".into(),
+            files: Vec::new(),
+            services: services.iter().map(service).collect(),
+            networks: BTreeMap::new(),
+            volumes: BTreeMap::new(),
+            configs: BTreeMap::new(),
+            secrets: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn a_rank_waits_only_for_those_before_it() {
+        let shop = project(&[
+            ("lb", &["gateway"]),
+            ("gateway", &["orders", "products"]),
+            ("orders", &["postgres"]),
+            ("products", &["redis"]),
+            ("postgres", &[]),
+            ("redis", &[]),
+            ("registry", &[]),
+        ]);
+        let expected = [
+            &["postgres", "redis", "registry"][..],
+            &["orders", "products"],
+            &["gateway"],
+            &["lb"],
+        ];
+        assert_eq!(ranks(&shop), expected);
+        assert_eq!(circle(&shop), None);
+        assert_eq!(ranks(&project(&[])), Vec::<Vec<&str>>::new());
+    }
+
+    #[test]
+    fn a_circle_is_found_without_those_who_only_wait_for_it() {
+        let bound = project(&[
+            ("a", &["b"]),
+            ("b", &["c", "free"]),
+            ("c", &["d"]),
+            ("d", &["b"]),
+            ("free", &[]),
+        ]);
+        assert_eq!(circle(&bound).unwrap(), ["b", "c", "d", "b"]);
+        assert_eq!(ranks(&bound), [["free"]]);
+    }
+
+    #[test]
+    fn a_long_row_of_services_needs_no_stack() {
+        let names: Vec<String> = (0..2_000).map(|n| format!("s{n:05}")).collect();
+        let on: Vec<Vec<&str>> = (0..2_000)
+            .map(|n| names.get(n + 1).map(String::as_str).into_iter().collect())
+            .collect();
+        let services: Vec<(&str, &[&str])> = names
+            .iter()
+            .map(String::as_str)
+            .zip(on.iter().map(Vec::as_slice))
+            .collect();
+        assert_eq!(ranks(&project(&services)).len(), 2_000);
+    }
+
+    #[test]
+    fn names_bring_what_they_wait_for_and_who_waits_for_them() {
+        let shop = project(&[("a", &["b"]), ("b", &["c"]), ("c", &[]), ("d", &[])]);
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        assert_eq!(
+            with_dependencies(&shop, &names(&["b", "none"])),
+            BTreeSet::from(["b", "c"])
+        );
+        assert_eq!(with_dependents(&shop, &names(&["b"])), BTreeSet::from(["a", "b"]));
+    }
+}

@@ -59,7 +59,7 @@ fn flattened(files: &mut BTreeMap<PathBuf, Node>, file: &Path, name: &str, load:
         let Some(service) = files.get(&file).and_then(|root| root.get("services")?.get(&name)) else {
             break;
         };
-        let mut own = canonical(service.clone())?;
+        let mut own = canonical(service.clone(), &name)?;
         let extends = match &mut own.value {
             Value::Map(entries) => {
                 let index = entries.iter().position(|entry| entry.key == "extends");

@@ -13,17 +13,17 @@ const MAPPINGS: [&str; 4] = ["environment", "labels", "depends_on", "networks"];
 /// Lists that may be a single element.
 const LISTS: [&str; 4] = ["dns", "dns_search", "tmpfs", "env_file"];
 
-/// A service, written in the one way of those that there are.
+/// The service `name`, written in the one way of those that there are.
 ///
 /// # Errors
 /// A network or dependency that is given twice.
-pub(super) fn canonical(mut service: Node) -> Result<Node> {
+pub(super) fn canonical(mut service: Node, name: &str) -> Result<Node> {
     let Value::Map(entries) = &mut service.value else {
         return Ok(service);
     };
     for Entry { key, node, .. } in entries {
         if MAPPINGS.contains(&key.as_str()) {
-            into_mapping(key, node)?;
+            into_mapping(key, node, name)?;
         } else if LISTS.contains(&key.as_str()) && matches!(node.value, Value::Scalar(_)) {
             let only = Node {
                 merging: Merging::Usual,
@@ -38,7 +38,7 @@ pub(super) fn canonical(mut service: Node) -> Result<Node> {
 }
 
 /// `[A=1, B]` becomes `{A: 1, B: null}`; of a name that comes twice the last counts.
-fn into_mapping(key: &str, node: &mut Node) -> Result<()> {
+fn into_mapping(key: &str, node: &mut Node, service: &str) -> Result<()> {
     let Value::List(items) = &node.value else {
         return Ok(());
     };
@@ -59,7 +59,7 @@ fn into_mapping(key: &str, node: &mut Node) -> Result<()> {
             if !has_values {
                 return Err(super::node::located(
                     &item.place,
-                    key,
+                    &format!("services.{service}.{key}"),
                     format_args!("{name:?} is here twice"),
                 ));
             }
