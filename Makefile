@@ -69,7 +69,7 @@ bench: ## Measure minirun beside crun, runc and the bare kernel (PEERS="debian s
 
 bench-net: ## Measure networks beside netavark, CNI, Docker and the bare kernel; write docs/benchmarks/network.md
 	@$(SCRIPTS)/setup.sh build bench-net
-	@$(SCRIPTS)/build.sh $(PROFILE) attach http-server
+	@$(SCRIPTS)/build.sh $(PROFILE) attach http-server round-trips
 	@python3 $(SCRIPTS)/bench_network.py
 
 clean: ## Remove everything that was built, root filesystems included

@@ -50,27 +50,38 @@ class Figures:
         return " ".join(f"{quartile:.2f}" for quartile in statistics.quantiles(pairs, n=4))
 
 
-SIGNS = {"<=": "≤", ">=": "≥", "": "control:"}
+    def ratio(self, what, first, second, paired):
+        """Of the medians; paired, the median of the ratios turn by turn, so that what the machine did meanwhile meets both."""
+        one, other = (self.samples[what][who] for who in (first, second))
+        if paired and len(one) == len(other):
+            return statistics.median(a / b for a, b in zip(one, other))
+        return statistics.median(one) / statistics.median(other)
+
+
+SIGNS = {"<=": "≤ ", ">=": "≥ ", "": ""}
 
 
 def verdict(value, sign, bound):
-    return {"<=": "ok" if value <= bound else "short", ">=": "ok" if value >= bound else "short", "": ""}[sign]
+    if not sign:
+        return ""
+    return "ok" if (value <= bound if sign == "<=" else value >= bound) else "short"
 
 
-def verdicts(figures, bars, limits=()):
-    """One row per bar: what, whom with whom, bar, ratio of medians, of the best tenth, spread, verdict.
+def verdicts(figures, bars, limits=(), paired=False):
+    """One row per bar: what, whom with whom, bar, ratio, of the best tenth, spread, verdict.
 
-    A bar says which figure, of whom, beside whom, and the bound of the ratio; a limit is a figure alone and its bound."""
+    A bar says which figure, of whom, beside whom, and the bound of the ratio, or a word instead of a bound; a limit is a
+    figure alone and its bound. `paired`: contenders took turns, and their ratio is that of each turn."""
     for what, first, second, sign, bound in bars:
-        row = [what, f"{first} / {second}", f"{SIGNS[sign]} {bound}"]
+        row = [what, f"{first} / {second}", f"{SIGNS[sign]}{bound}"]
         if not figures.has(what, first, second):
             yield [*row, "-", "-", "-", "not measured"]
             continue
-        ratio = figures.median(what, first) / figures.median(what, second)
+        ratio = figures.ratio(what, first, second, paired)
         best = figures.best(what, first) / figures.best(what, second)
         yield [*row, f"{ratio:.3f}", f"{best:.3f}", figures.spread(what, first, second), verdict(ratio, sign, bound)]
     for what, who, sign, bound in limits:
-        row = [what, who, f"{SIGNS[sign]} {bound:g} {figures.unit(what)}"]
+        row = [what, who, f"{SIGNS[sign]}{bound:g} {figures.unit(what)}"]
         if not figures.has(what, who):
             yield [*row, "-", "-", "-", "not measured"]
             continue
@@ -93,7 +104,7 @@ def details(figures):
                        f"{figures.best(what, first) / best:.3f}" if best else "-"]
 
 
-VERDICT_HEAD = ["figure", "of", "bar", "ratio of medians", "of the best tenth", "quartiles of the rounds", "verdict"]
+VERDICT_HEAD = ["figure", "of", "bar", "ratio", "of the best tenth", "quartiles of the rounds", "verdict"]
 DETAIL_HEAD = ["figure", "contender", "median", "best tenth", "samples", "minirun / it", "best tenth"]
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from measure import MINIRUN, REPOSITORY, call
 
 TOOLS = Path(os.environ.get("BENCH_TOOLS", REPOSITORY / "bin"))
-ATTACH, SERVER = str(TOOLS / "attach"), str(TOOLS / "http-server")
+ATTACH, SERVER, ROUND_TRIPS = (str(TOOLS / name) for name in ("attach", "http-server", "round-trips"))
 CGROUPS = f"minirun-bench-{os.getpid()}"
 # A closed connection is forgotten after a second. Else the connections of earlier samples fill the table of later ones.
 SETTINGS = {"net.ipv4.ip_forward": 1, "net.netfilter.nf_conntrack_tcp_timeout_time_wait": 1}
@@ -100,6 +100,11 @@ class Host:
         self.run(MINIRUN, "create", "-b", path, "--pid-file", pid_file, *options, name)
         self.run(MINIRUN, "start", name)
         return int(pid_file.read_text())
+
+    def outside(self, path):
+        """A path of this host as the machine itself reaches it."""
+        first = Path(f"/proc/{self.agent.pid}/task/{self.agent.pid}/children").read_text().split()[0]
+        return f"/proc/{first}/root{path}"
 
     def close(self):
         self.agent.stdin.close()

@@ -3,6 +3,16 @@
 import bench_figures
 from bench_figures import DETAIL_HEAD, VERDICT_HEAD, aligned, details, markdown, verdicts
 
+CONTROL, ALONE = "control: 1.0", "the way alone"
+
+
+def beside(what, raw):
+    """Requests a second beside what is made by hand, and beside it again; and what the way costs without anything else."""
+    alone = f"{what}, CPU of a round trip"
+    return [(what, "by hand again", raw, "", CONTROL), (what, "minirun", raw, ">=", 0.98),
+            (alone, "by hand again", raw, "", CONTROL), (alone, "minirun", raw, "", ALONE)]
+
+
 # What is asked of us: the figure, who is compared with whom, and the bound of the ratio first / second.
 BARS = [
     ("attach, CPU", "minirun", "netavark", "<=", 0.20),
@@ -13,17 +23,20 @@ BARS = [
     ("published, neighbour, new connections", "minirun", "docker-proxy", ">=", 1.3),
     ("published, neighbour, keep-alive", "minirun", "Docker", ">=", 1.0),
     ("published, neighbour, new connections", "minirun", "Docker", ">=", 1.0),
-    ("published, localhost, keep-alive", "minirun", "nft by hand", ">=", 0.98),
-    ("published, localhost, new connections", "minirun", "nft by hand", ">=", 0.98),
-    ("published, neighbour, keep-alive", "minirun", "nft by hand", ">=", 0.98),
-    ("published, neighbour, new connections", "minirun", "nft by hand", ">=", 0.98),
-    ("bridged, keep-alive, br_netfilter off", "by hand again", "bridge by hand", "", 1.0),
-    ("bridged, keep-alive, br_netfilter off", "minirun", "bridge by hand", ">=", 0.98),
-    ("bridged, new connections, br_netfilter off", "minirun", "bridge by hand", ">=", 0.98),
-    ("bridged, throughput, br_netfilter off", "minirun", "bridge by hand", ">=", 0.98),
-    ("bridged, keep-alive, br_netfilter on", "minirun", "bridge by hand", ">=", 0.98),
-    ("bridged, new connections, br_netfilter on", "minirun", "bridge by hand", ">=", 0.98),
-    ("bridged, throughput, br_netfilter on", "minirun", "bridge by hand", ">=", 0.98),
+    *beside("published, localhost, keep-alive", "nft by hand"),
+    *beside("published, localhost, new connections", "nft by hand"),
+    *beside("published, neighbour, keep-alive", "nft by hand"),
+    *beside("published, neighbour, new connections", "nft by hand"),
+    ("published, neighbour, keep-alive, CPU of a round trip", "minirun", "Docker", "", ALONE),
+    ("published, neighbour, new connections, CPU of a round trip", "minirun", "Docker", "", ALONE),
+    *beside("bridged, br_netfilter off, keep-alive", "bridge by hand"),
+    *beside("bridged, br_netfilter off, new connections", "bridge by hand"),
+    ("bridged, br_netfilter off, throughput", "by hand again", "bridge by hand", "", CONTROL),
+    ("bridged, br_netfilter off, throughput", "minirun", "bridge by hand", ">=", 0.98),
+    *beside("bridged, br_netfilter on, keep-alive", "bridge by hand"),
+    *beside("bridged, br_netfilter on, new connections", "bridge by hand"),
+    ("bridged, br_netfilter on, throughput", "by hand again", "bridge by hand", "", CONTROL),
+    ("bridged, br_netfilter on, throughput", "minirun", "bridge by hand", ">=", 0.98),
     ("names, answers a second", "minirun", "aardvark-dns", ">=", 1.0),
     ("names, latency", "minirun", "aardvark-dns", "<=", 1.0),
     ("attach by number, CPU", "at 1000", "at 10", "<=", 2.0),
@@ -37,11 +50,11 @@ UNITS = [("CPU of a", "us"), ("latency", "us"), ("CPU", "ms"), ("wall", "ms"), (
 
 # Figures for the chart.
 CHART = ["attach, CPU", "detach, wall", "published, localhost, keep-alive", "published, neighbour, keep-alive",
-         "bridged, keep-alive, br_netfilter off", "names, answers a second", "names, latency", "attach by number, CPU"]
+         "bridged, br_netfilter off, keep-alive", "names, answers a second", "names, latency", "attach by number, CPU"]
 
 
 def terminal(figures):
-    verdict = aligned(VERDICT_HEAD, [row for row in verdicts(figures, BARS, LIMITS) if row[-1] != "not measured"])
+    verdict = aligned(VERDICT_HEAD, [row for row in verdicts(figures, BARS, LIMITS, paired=True) if row[-1] != "not measured"])
     return f"\n{aligned(DETAIL_HEAD, details(figures))}\n\n{verdict}"
 
 
@@ -54,8 +67,8 @@ METHOD = """
 Everything runs in turns within one run, each contender on a host of its own (private pid, mount and network namespaces), so
 that nobody's rules slow down another's packets. Wall time is of the process that attaches, from vfork to its end; CPU time is
 user and system of that process, of all that it waited for, and of the contender's daemon meanwhile. The best tenth is the
-10th percentile of a cost and the 90th of a rate. Verdicts go by the ratio of the medians; the quartiles of the ratios round
-by round say how much the machine wavered meanwhile, and so does "by hand again", which is the same thing measured twice.
+10th percentile of a cost and the 90th of a rate. Verdicts go by the median of the ratios round by round; their quartiles
+say how much the machine wavered meanwhile, and so does "by hand again", which is the same thing measured twice.
 
 - **attach**: a fresh, bare network namespace joins a network that is in use, with one published port: {attach} rounds.
   minirun's part is `examples/attach.rs`, the library's `net::attach` in a static program, which also registers names and
@@ -67,6 +80,9 @@ by round say how much the machine wavered meanwhile, and so does "by hand again"
   Docker's with `seccomp=unconfined`. "Docker" is dockerd as it comes (iptables for the neighbour, docker-proxy for
   localhost), "docker-proxy" has `"iptables": false`, "nft by hand" is a bridge, a veth pair and one DNAT rule for each way,
   without anything that forbids. The neighbour is a namespace behind a veth pair of the host.
+- **CPU of a round trip**: the same ways, and nothing else: `examples/round-trips.rs` is client and server in one thread, so
+  nobody is woken up and no processor waits for another. Contenders take turns every few milliseconds. A request of wrk
+  costs about twice as much, so a ratio here is about twice as far from 1 as it is in requests a second.
 - **bridged**: the same between two containers of one network, and one TCP connection of iperf3; beside two containers on a
   bridge made with `ip`, without any firewall. With and without `net.bridge.bridge-nf-call-iptables`, with which packets
   inside of a bridge pass the host's firewall.
@@ -81,8 +97,7 @@ rounds.
 
 def document(figures, machine_lines, skipped, rounds, attach_rounds, seconds):
     parts = ["# What networks cost", "", "Written by `make bench-net`; not edited by hand.", "", "![Medians](network.svg)", "",
-             "## Bars", "",
-             markdown(VERDICT_HEAD, verdicts(figures, BARS, LIMITS))]
+             "## Bars", "", markdown(VERDICT_HEAD, verdicts(figures, BARS, LIMITS, paired=True))]
     if skipped:
         parts += ["", "Left out:", "", *(f"- {what}: {' '.join(why.split())}" for what, why in skipped)]
     parts += ["", "## All figures", "", markdown(DETAIL_HEAD, details(figures)), "", "## Machine", "",

@@ -8,10 +8,13 @@ import json
 import re
 import subprocess
 
-from bench_host import CGROUPS, Failed
-from measure import MINIRUN
+from bench_host import CGROUPS, ROUND_TRIPS, Failed
+from measure import MINIRUN, call
 
 PORT = 8080
+# Published beside it, where round-trips listens in the container's namespace.
+SECOND, SECOND_INSIDE = 8081, 81
+BATCHES = 25
 CONNECTIONS = 8
 # From where the port is asked, and the host's address there.
 PATHS = {"localhost": "127.0.0.1", "neighbour": "198.51.100.1"}
@@ -29,6 +32,11 @@ class Published:
         for path in PATHS:
             self.requests(path, keep=True)
 
+    def round_trips(self, path):
+        """The way to the container as an argument of round-trips."""
+        client = self.neighbour if path == "neighbour" else "/proc/1/ns/net"
+        return way(self, client, f"/proc/{self.pid}/ns/net", SECOND_INSIDE, f"{PATHS[path]}:{SECOND}")
+
     def requests(self, path, keep):
         inside = ["nsenter", f"--net={self.neighbour}"] if path == "neighbour" else []
         return requests(self.host, f"http://{PATHS[path]}:{PORT}/", keep, inside)
@@ -38,14 +46,15 @@ class Minirun(Published):
     name = "minirun"
 
     def start(self):
-        self.host.container(self.bundle, "web", "--network", "default", "--publish", f"{PORT}:80")
+        self.pid = self.host.container(self.bundle, "web", "--network", "default", "--publish", f"{PORT}:80",
+                                       "--publish", f"{SECOND}:{SECOND_INSIDE}")
 
     def stop(self):
         self.host.run(MINIRUN, "delete", "-f", "web")
 
 
 class ByHand(Published):
-    """A bridge, a veth pair and one DNAT rule: what any runtime's network consists of at least."""
+    """A bridge, a veth pair and one DNAT rule a port and way: what any runtime's network consists of at least."""
 
     name = "nft by hand"
     rules = f"""
@@ -53,10 +62,12 @@ class ByHand(Published):
             chain prerouting {{
                 type nat hook prerouting priority dstnat
                 ip daddr 198.51.100.1 tcp dport {PORT} dnat to 10.90.0.2:80
+                ip daddr 198.51.100.1 tcp dport {SECOND} dnat to 10.90.0.2:{SECOND_INSIDE}
             }}
             chain output {{
                 type nat hook output priority -100
                 ip daddr 127.0.0.1 tcp dport {PORT} dnat to 10.90.0.2:80
+                ip daddr 127.0.0.1 tcp dport {SECOND} dnat to 10.90.0.2:{SECOND_INSIDE}
             }}
             chain postrouting {{
                 type nat hook postrouting priority srcnat
@@ -66,12 +77,19 @@ class ByHand(Published):
 
     def start(self):
         bridge(self.host)
-        connect(self.host, self.host.container(self.bundle, "web"), 2)
+        self.pid = self.host.container(self.bundle, "web")
+        connect(self.host, self.pid, 2)
         self.host.run("sysctl", "-q", "-w", "net.ipv4.conf.byhand0.route_localnet=1")
         self.host.run("nft", "-f", "-", given=self.rules)
 
     def stop(self):
         self.host.run(MINIRUN, "delete", "-f", "web")
+
+
+class ByHandAgain(ByHand):
+    """The same once more: how far its ratio is from 1 says what a ratio is worth."""
+
+    name = "by hand again"
 
 
 class Docker(Published):
@@ -97,8 +115,9 @@ class Docker(Published):
         image = work / "image.tar"
         subprocess.run(["tar", "-C", self.bundle.rootfs, "-cf", image, "."], check=True)
         self.docker("import", image, "web")
-        self.docker("run", "-d", "--name", "web", "--security-opt", "seccomp=unconfined", "--publish", f"{PORT}:80", "web",
-                    "/http-server", "80")
+        self.docker("run", "-d", "--name", "web", "--security-opt", "seccomp=unconfined", "--publish", f"{PORT}:80", "--publish",
+                    f"{SECOND}:{SECOND_INSIDE}", "web", "/http-server", "80")
+        self.pid = int(self.docker("inspect", "-f", "{{.State.Pid}}", "web"))
 
     def stop(self):
         self.docker("rm", "-f", "web")
@@ -139,18 +158,36 @@ def requests(host, url, keep, inside=()):
     return float(re.search(r"Requests/sec:\s*([0-9.]+)", done["output"])[1]), cpu / answered * 1e6
 
 
+def way(contender, client, server, port, target):
+    """Two namespaces of the contender's host, and where in the one the other is found, as round-trips wants to be told."""
+    client, server = (contender.host.outside(path) for path in (client, server))
+    return f"{contender.name}={client},{server},{port},{target}"
+
+
+def round_trips(figures, what, ways):
+    """Client and server in one thread, contenders in turns within milliseconds: examples/round-trips.rs."""
+    modes = {"keep-alive": f"{what}, keep-alive, CPU of a round trip", "new": f"{what}, new connections, CPU of a round trip"}
+    for line in call(ROUND_TRIPS, BATCHES, *ways).splitlines():
+        name, mode, cost = line.rsplit(" ", 2)
+        figures.add(modes[mode], name, float(cost))
+
+
 def published(stage, figures, rounds):
     contenders = []
-    for kind in (Minirun, ByHand, Docker, DockerProxy):
+    for kind in (Minirun, ByHand, ByHandAgain, Docker, DockerProxy):
         with stage.optional(kind.name):
             contender = kind(stage.host(kind.name.replace(" ", "-")), stage.bundle)
             stage.at_end(contender.stop)
             contenders.append(contender)
     for number in range(rounds):
         for path in PATHS:
+            in_turns = stage.in_turns(contenders, number)
+            # docker-proxy is a process between the two, and on localhost it is Docker's way anyhow.
+            passed_through = [each for each in in_turns
+                              if not isinstance(each, Docker) or (path == "neighbour" and each.iptables)]
+            round_trips(figures, f"published, {path}", [each.round_trips(path) for each in passed_through])
             for mode, keep in (("keep-alive", True), ("new connections", False)):
-                for contender in stage.in_turns(contenders, number):
-                    # On localhost docker-proxy is Docker's way anyhow.
+                for contender in in_turns:
                     if not (path == "localhost" and isinstance(contender, DockerProxy)):
                         rate, cpu = contender.requests(path, keep)
                         figures.add(f"published, {path}, {mode}", contender.name, rate)
@@ -165,9 +202,9 @@ class MinirunPair:
 
     def __init__(self, host, bundle):
         self.host = host
-        pids = [host.container(bundle, name, "--network", network)
-                for name, network in (("web", f"default:ip={self.address}"), ("client", "default"))]
-        self.inside = [["nsenter", "-t", pid, "-n"] for pid in pids]
+        self.pids = [host.container(bundle, name, "--network", network)
+                     for name, network in (("web", f"default:ip={self.address}"), ("client", "default"))]
+        self.inside = [["nsenter", "-t", pid, "-n"] for pid in self.pids]
 
     def stop(self):
         for name in ("web", "client"):
@@ -183,11 +220,10 @@ class PairByHand:
     def __init__(self, host, bundle):
         self.host = host
         bridge(host)
-        self.inside = []
-        for number, name in ((2, "web"), (3, "client")):
-            pid = host.container(bundle, name)
+        self.pids = [host.container(bundle, name) for name in ("web", "client")]
+        for number, pid in enumerate(self.pids, start=2):
             connect(host, pid, number)
-            self.inside.append(["nsenter", "-t", pid, "-n"])
+        self.inside = [["nsenter", "-t", pid, "-n"] for pid in self.pids]
 
     stop = MinirunPair.stop
 
@@ -220,9 +256,12 @@ def bridged(stage, figures, rounds):
         for setting, value in settings.items():
             for contender in contenders:
                 contender.host.run("sysctl", "-q", "-e", "-w", f"{BRIDGED_TO_FIREWALL}={value}")
+            ways = [way(each, f"/proc/{each.pids[1]}/ns/net", f"/proc/{each.pids[0]}/ns/net", SECOND_INSIDE,
+                        f"{each.address}:{SECOND_INSIDE}") for each in stage.in_turns(contenders, number)]
+            round_trips(figures, f"bridged, {setting}", ways)
             for measure in ("keep-alive", "new connections", "throughput"):
                 for contender in stage.in_turns(contenders, number):
-                    client, what = contender.inside[1], f"bridged, {measure}, {setting}"
+                    client, what = contender.inside[1], f"bridged, {setting}, {measure}"
                     if measure == "throughput":
                         figures.add(what, contender.name, throughput(contender.host, contender.address, client))
                         continue
