@@ -72,6 +72,22 @@ fn the_administrators_rules_come_first_and_a_mistake_in_them_is_told_by_file_and
 }
 
 #[test]
+fn the_administrators_rules_see_known_connections_to_a_published_port_too() {
+    let host = Host::new();
+    let world = Uplink::of(&host);
+    write_admin_rules(&host, "ct state established ip saddr 192.0.2.2 drop");
+    let web = server(&host, "web", &["--publish", "8081:8080"]);
+    assert!(world.known_at("192.0.2.1:8081").is_none());
+    host.sh("echo '# nothing' >/etc/minirun/admin.nft");
+    web.delete_force().succeeds();
+    let web = server(&host, "web", &["--publish", "8081:8080"]);
+    assert!(world.known_at("192.0.2.1:8081").is_some());
+    drop((web, world));
+    let dir = host.dir().display();
+    host.sh(&format!("umount /etc; umount {dir}/etc-work"));
+}
+
+#[test]
 fn a_firewall_that_drops_forwarded_packets_is_named_with_what_would_help() {
     let host = Host::new();
     let _world = Uplink::of(&host);

@@ -16,13 +16,17 @@ use crate::net::policy::Stance;
 pub(super) fn network(definition: &Definition, others: &[Definition]) -> Vec<Element> {
     let bridge = || Part::Interface(definition.bridge.clone());
     let mut elements = Vec::new();
-    let subnet4 = Some(IpNet::V4(definition.ipv4.subnet));
-    let subnet6 = definition.ipv6.map(|ipv6| IpNet::V6(ipv6.subnet));
-    for (subnet, pools, subnets) in [(subnet4, "pools4", "subnets4"), (subnet6, "pools6", "subnets6")] {
-        if let Some(subnet) = subnet {
-            elements.push(Element::new(pools, [Part::Subnet(subnet)]));
-            elements.push(Element::new(subnets, [bridge(), Part::Subnet(subnet)]));
-        }
+    let subnet4 = Some((IpNet::V4(definition.ipv4.subnet), "4"));
+    let subnet6 = definition.ipv6.map(|ipv6| (IpNet::V6(ipv6.subnet), "6"));
+    for (subnet, family) in subnet4.into_iter().chain(subnet6) {
+        elements.push(Element::new(format!("pools{family}"), [Part::Subnet(subnet)]));
+        elements.push(match is_usual(subnet) {
+            true => Element::new(
+                format!("sources{family}"),
+                [bridge(), Part::Address(subnet.network())],
+            ),
+            false => Element::new(format!("subnets{family}"), [bridge(), Part::Subnet(subnet)]),
+        });
     }
     elements.push(Element::new("bridges", [bridge()]));
     if definition.internal {
@@ -56,6 +60,11 @@ pub(super) fn network(definition: &Definition, others: &[Definition]) -> Vec<Ele
         elements.push(Element::new("departures", [bridge()]).mapping(Data::Jump(chain)));
     }
     elements
+}
+
+/// Whether the subnet has the size that the sets `sources` are about.
+fn is_usual(subnet: IpNet) -> bool {
+    subnet.prefix_len() == if matches!(subnet, IpNet::V4(_)) { 24 } else { 64 }
 }
 
 /// Whether containers of one network may open connections to those of another without a rule that says so.

@@ -41,6 +41,9 @@ const BRIDGE_RULESET: &str = include_str!("minirun-bridge.nft");
 /// Rules of the administrator's, one a line, which see every packet from and to containers first.
 const ADMIN: &str = "/etc/minirun/admin.nft";
 
+/// In the ruleset, what begins a rule that is there only when there are rules of the administrator's.
+const WITH_ADMIN: &str = "\t\tADMIN ";
+
 /// The comment that our tables carry: a table that another version of minirun loaded has another one.
 fn comment() -> String {
     format!("ruleset {:016x}", hash(&[RULESET, BRIDGE_RULESET]))
@@ -347,11 +350,12 @@ fn script(dirs: &Dirs, all: &[Definition]) -> Result<String> {
     // Declared, so that there is something to delete.
     let mut script = String::from("table inet minirun\ndelete table inet minirun\n");
     script.push_str("table bridge minirun\ndelete table bridge minirun\n");
-    script.push_str(&RULESET.replace("VERSION", comment));
+    let admin = Path::new(ADMIN).exists();
+    script.push_str(&ruleset(admin).replace("VERSION", comment));
     if all.iter().any(is_guarded) {
         script.push_str(&BRIDGE_RULESET.replace("VERSION", comment));
     }
-    if Path::new(ADMIN).exists() {
+    if admin {
         // By name, so that nft says in which line of which file it does not understand something.
         let _ = write!(
             script,
@@ -378,6 +382,17 @@ fn script(dirs: &Dirs, all: &[Definition]) -> Result<String> {
     add(&mut script, "inet", &inet);
     add(&mut script, "bridge", &bridge);
     Ok(script)
+}
+
+/// The table as nft reads it, with or without the way through the administrator's rules.
+fn ruleset(admin: bool) -> String {
+    match admin {
+        true => RULESET.replace(WITH_ADMIN, "\t\t"),
+        false => {
+            let lines = RULESET.split_inclusive('\n');
+            lines.filter(|line| !line.starts_with(WITH_ADMIN)).collect()
+        }
+    }
 }
 
 /// What a network with a policy adds to tables that are there.
@@ -421,5 +436,29 @@ fn add(script: &mut String, family: &str, elements: &[Element]) {
             "add element {family} minirun {set} {{ {} }}",
             elements.join(", ")
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::link::GROUP;
+
+    #[test]
+    fn the_ruleset_knows_our_bridges_by_their_group() {
+        let groups = RULESET.split("ifgroup ").skip(1);
+        let numbers: Vec<_> = groups.filter_map(|rest| rest.split_whitespace().next()).collect();
+        assert!(!numbers.is_empty());
+        assert!(
+            numbers.iter().all(|number| *number == GROUP.to_string()),
+            "{numbers:?}"
+        );
+    }
+
+    #[test]
+    fn the_administrators_rules_cost_nobody_who_has_none() {
+        assert!(!ruleset(false).contains("jump admin") && ruleset(false).contains("chain admin"));
+        assert_eq!(ruleset(true).matches("jump admin").count(), 2);
+        assert!(!ruleset(true).contains("\tADMIN"));
     }
 }

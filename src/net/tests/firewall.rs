@@ -1,5 +1,7 @@
 //! Packets through the firewall: published ports, policies, guards; and what becomes of the tables.
 
+mod spoofing;
+
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};

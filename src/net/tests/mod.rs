@@ -434,7 +434,7 @@ fn a_network_in_use_is_these_elements_of_the_firewall_table() {
             .collect();
         let bridge = r#"{ "minirun0" }"#;
         let subnet = "{ 10.186.0.0/24 }";
-        let behind = r#"{ "minirun0" . 10.186.0.0/24 }"#;
+        let behind = r#"{ "minirun0" . 10.186.0.0 }"#;
         let link = r#"{ "minirun0" . "minirun0" : accept }"#;
         assert_eq!(elements, [bridge, bridge, subnet, behind, link], "{table}");
         assert_eq!(tables(), "table inet minirun\n");
