@@ -23,6 +23,7 @@
 //! child may send `Failed` with the whole error and exit. An end of file before `Ready` means that the child was killed.
 //! `exec` uses the same messages without those of mounts and hooks.
 
+use std::cell::RefCell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
@@ -62,7 +63,11 @@ pub enum ToParent {
 
 /// One end of a conversation: a SOCK_SEQPACKET socket, so a message is one packet.
 #[derive(Debug)]
-pub struct Channel(OwnedFd);
+pub struct Channel {
+    socket: OwnedFd,
+    /// For reports; made with the first one.
+    buffer: RefCell<Vec<u8>>,
+}
 
 /// An error's texts are cut to fit; longer ones hold paths of at most 4096 bytes or the output of a hook.
 const MESSAGE_MAX: usize = 64 * 1024;
@@ -80,7 +85,7 @@ impl Channel {
             SockFlag::SOCK_CLOEXEC,
         )
         .os("create", "init socket pair")?;
-        Ok((Channel(ours), Channel(theirs)))
+        Ok((Channel::from(ours), Channel::from(theirs)))
     }
 
     /// Tells the child.
@@ -94,7 +99,7 @@ impl Channel {
             ToChild::Detach => b'd',
             ToChild::Start => b's',
         };
-        socket::send(self.0.as_fd(), &[tag], None).os("send to", "the container's init process")
+        socket::send(self.socket.as_fd(), &[tag], None).os("send to", "the container's init process")
     }
 
     /// The child waits for the next message; `None` when the runtime is gone.
@@ -103,7 +108,8 @@ impl Channel {
     /// When the message is not one of ours.
     pub fn hear(&self) -> Result<Option<ToChild>> {
         let mut buffer = [0; 16];
-        let (length, _) = socket::receive(self.0.as_fd(), &mut buffer).os("receive from", "the runtime")?;
+        let (length, _) =
+            socket::receive(self.socket.as_fd(), &mut buffer).os("receive from", "the runtime")?;
         match &buffer[..length] {
             b"" => Ok(None),
             b"g" => Ok(Some(ToChild::Go)),
@@ -135,7 +141,7 @@ impl Channel {
                 data.extend(serde_json::to_vec(error).unwrap_or_default());
             }
         }
-        socket::send(self.0.as_fd(), &data, fd).os("send to", "the runtime")
+        socket::send(self.socket.as_fd(), &data, fd).os("send to", "the runtime")
     }
 
     /// The runtime waits for the next report.
@@ -143,8 +149,17 @@ impl Channel {
     /// # Errors
     /// When the message is not one of ours.
     pub fn next(&self) -> Result<ToParent> {
-        let mut buffer = vec![0; MESSAGE_MAX];
-        let received = socket::receive(self.0.as_fd(), &mut buffer);
+        let mut buffer = self.buffer.take();
+        if buffer.is_empty() {
+            buffer = vec![0; MESSAGE_MAX];
+        }
+        let received = socket::receive(self.socket.as_fd(), &mut buffer);
+        let report = Self::report_of(received, &buffer);
+        self.buffer.replace(buffer);
+        report
+    }
+
+    fn report_of(received: nix::Result<(usize, Option<OwnedFd>)>, buffer: &[u8]) -> Result<ToParent> {
         // A child that died with unread messages resets the connection.
         if matches!(received, Err(nix::errno::Errno::ECONNRESET)) {
             return Ok(ToParent::Closed);
@@ -166,13 +181,16 @@ impl Channel {
 
 impl From<OwnedFd> for Channel {
     fn from(socket: OwnedFd) -> Self {
-        Channel(socket)
+        Channel {
+            socket,
+            buffer: RefCell::default(),
+        }
     }
 }
 
 impl AsFd for Channel {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.socket.as_fd()
     }
 }
 
