@@ -6,7 +6,7 @@ PROFILE ?= release
 PEERS ?= debian
 
 .DEFAULT_GOAL := help
-.PHONY: help build rootfs demo test test-unit test-vm test-engines lint compare bench bench-net clean
+.PHONY: help build rootfs demo test test-unit test-vm test-engines lint compare bench bench-net bench-shop clean
 
 help: ## List the targets
 	@echo 'minirun: an OCI container runtime with daemonless networking'
@@ -28,8 +28,8 @@ demo: ## Run a Python service with its Redis in two containers, show that networ
 	@rootfs-examples/build.sh
 	@$(SCRIPTS)/demo.sh
 
-test: ## Run the unit and integration tests (as root; name what this host makes them skip)
-	@$(SCRIPTS)/setup.sh build test
+test: ## Run the unit and integration tests, and those of the shop's services (as root; name what this host makes them skip)
+	@$(SCRIPTS)/setup.sh build rootfs test
 	@$(SCRIPTS)/build.sh $(PROFILE)
 	@$(SCRIPTS)/test.sh host
 
@@ -71,6 +71,12 @@ bench-net: ## Measure networks beside netavark, CNI, Docker and the bare kernel;
 	@$(SCRIPTS)/setup.sh build bench-net
 	@$(SCRIPTS)/build.sh $(PROFILE) attach http-server round-trips
 	@python3 $(SCRIPTS)/bench_network.py
+
+bench-shop: ## Measure the shop under load: by hand, under minirun and under Docker, in turns (SHOP_ROUNDS=3)
+	@$(SCRIPTS)/setup.sh build rootfs bench-shop
+	@$(SCRIPTS)/build.sh $(PROFILE)
+	@rootfs-examples/build.sh
+	@python3 $(SCRIPTS)/bench_shop.py
 
 clean: ## Remove everything that was built, root filesystems included
 	rm -rf target bin rootfs-examples/build

@@ -4,7 +4,8 @@
 #   test.sh host [CARGO-TEST-ARGUMENT...]    unit and integration tests on this host
 #   test.sh vm [FILTER...]                   the same on cgroup v2, in the emulated machine: see vm/run.sh
 set -euo pipefail
-. "$(dirname "$0")/narrate.sh"
+scripts=$(cd "$(dirname "$0")" && pwd)
+. "$scripts/narrate.sh"
 PATH=$HOME/.cargo/bin:$PATH
 cd "$repository"
 
@@ -23,11 +24,15 @@ mkdir -p "$logs"
 log=$logs/test-$where.log
 status=0
 "${command[@]}" 2>&1 | tee "$log" || status=$?
+if [ "$where" = host ] && [ $# = 0 ]; then
+    heading "the shop's services"
+    "$scripts/test-shop-services.sh" 2>&1 | tee -a "$log" || status=$?
+fi
 
 heading "skipped here"
 grep -ohE 'SKIPPED .*' "$log" | sort -u || say "nothing"
 heading "totals"
-grep -E '^ +(Running|Doc-tests)|^test result:' "$log" || true
+grep -E '^ +(Running|Doc-tests)|^test result:|^Ran [0-9]+ tests|^OK|^FAILED \(' "$log" || true
 if [ "$status" = 0 ]; then
     good "all tests passed"
 else
