@@ -30,6 +30,8 @@ mod hooks;
 mod lifecycle;
 #[path = "scenarios/limits.rs"]
 mod limits;
+#[path = "scenarios/logs.rs"]
+mod logs;
 #[path = "scenarios/mounts.rs"]
 mod mounts;
 #[path = "scenarios/names.rs"]
@@ -58,6 +60,8 @@ mod process;
 mod publish;
 #[path = "scenarios/seccomp.rs"]
 mod seccomp;
+#[path = "scenarios/stats.rs"]
+mod stats;
 #[path = "scenarios/subgroups.rs"]
 mod subgroups;
 #[path = "scenarios/syscall_budget.rs"]

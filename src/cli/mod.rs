@@ -15,6 +15,7 @@ mod inspect;
 mod kill;
 mod lazy;
 mod list;
+mod logs;
 mod netd;
 mod network;
 mod pause;
@@ -23,6 +24,7 @@ mod run;
 mod spec;
 mod start;
 mod state;
+mod stats;
 mod table;
 mod when;
 
@@ -99,6 +101,8 @@ enum Command {
     Kill(Lazy<kill::Args>),
     /// List all containers
     List(Lazy<list::Args>),
+    /// Show what a container of a stack has written
+    Logs(Lazy<logs::Args>),
     /// Answer containers' questions for names; minirun starts this itself
     #[command(hide = true)]
     Netd(Lazy<netd::Args>),
@@ -118,6 +122,8 @@ enum Command {
     Start(Lazy<start::Args>),
     /// Print the state of a container as JSON
     State(Lazy<state::Args>),
+    /// Show what containers use: processor, memory, network, block devices, processes
+    Stats(Lazy<stats::Args>),
 }
 
 /// The whole program: the exit status for the caller.
@@ -200,6 +206,7 @@ fn dispatch(cli: &Cli, command: &Command, keep: crate::init::process::Keep) -> R
         Command::Inspect(args) => inspect::run(&store, args),
         Command::Kill(args) => kill::run(&store, args),
         Command::List(args) => list::run(&store, args),
+        Command::Logs(args) => logs::run(&store, args),
         Command::Netd(args) => netd::run(args),
         Command::Network(args) => network::run(&store, args),
         Command::Pause(args) => pause::pause(&store, args),
@@ -208,6 +215,7 @@ fn dispatch(cli: &Cli, command: &Command, keep: crate::init::process::Keep) -> R
         Command::Run(args) => run::run(&store, args, keep),
         Command::Start(args) => start::run(&store, args),
         Command::State(args) => state::run(&store, args),
+        Command::Stats(args) => stats::run(&store, args),
         Command::Features(_) | Command::Spec(_) => Ok(0),
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::process::Command;
 
+use crate::container::record::Record;
 use crate::container::store::Store;
 use crate::error::{Error, Kind, OsContext, Result};
 use crate::spec::id::Id;
@@ -34,15 +35,19 @@ pub(super) fn run(store: &Store, args: &Args) -> Result<u8> {
             format_args!("container not running: {}", args.id),
         ));
     }
-    let pids = record.cgroup.pids()?;
-    if args.format == Format::Json {
-        println!("{}", serde_json::json!(pids));
-        return Ok(0);
+    match args.format {
+        Format::Json => println!("{}", serde_json::json!(record.cgroup.pids()?)),
+        Format::Table => print!("{}", table(&record, &args.options)?),
     }
-    let options = if args.options.is_empty() {
-        &["-ef".to_owned()][..]
-    } else {
-        &args.options
+    Ok(0)
+}
+
+/// What ps(1) says of a container's processes, with a heading.
+pub(super) fn table(record: &Record, options: &[String]) -> Result<String> {
+    let pids = record.cgroup.pids()?;
+    let options = match options {
+        [] => &["-ef".to_owned()][..],
+        options => options,
     };
     let output = Command::new("ps").args(options).output().os("run", "ps")?;
     if !output.status.success() {
@@ -52,14 +57,10 @@ pub(super) fn run(store: &Store, args: &Args) -> Result<u8> {
             format_args!("ps failed ({}): {}", output.status, message.trim()),
         ));
     }
-    print!(
-        "{}",
-        filter(
-            &String::from_utf8_lossy(&output.stdout),
-            &pids.into_iter().collect()
-        )?
-    );
-    Ok(0)
+    filter(
+        &String::from_utf8_lossy(&output.stdout),
+        &pids.into_iter().collect(),
+    )
 }
 
 /// The heading and the lines whose PID column holds one of `pids`.

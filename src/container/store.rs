@@ -21,7 +21,7 @@ use oci_spec::runtime::Spec;
 
 use super::events;
 use super::record::Record;
-use crate::error::{Error, Kind, OsContext, Result};
+use crate::error::{Error, Kind, OsContext, Result, closest};
 use crate::process::Process;
 use crate::spec::id::Id;
 use crate::spec::load;
@@ -166,10 +166,14 @@ impl Store {
 
     fn explain(&self, id: &Id, error: Error) -> Error {
         if error.errno() == Some(Errno::ENOENT) || error.kind() == Kind::NotFound {
-            not_found(id).hint(format_args!(
-                "looked in {}; `minirun list` shows what there is",
-                self.root.display()
-            ))
+            let known = self.ids().unwrap_or_default();
+            match closest(id.as_str(), known.iter().map(Id::as_str)) {
+                Some(close) => not_found(id).hint(format_args!("did you mean {close}?")),
+                None => not_found(id).hint(format_args!(
+                    "looked in {}; `minirun list` shows what there is",
+                    self.root.display()
+                )),
+            }
         } else {
             error
         }

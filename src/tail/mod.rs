@@ -99,6 +99,11 @@ impl Tail {
         }
     }
 
+    /// Whether neither the file nor the one before exists.
+    pub fn is_gone(&self) -> bool {
+        (0..2).all(|number| !rotated(&self.path, number).exists())
+    }
+
     /// Reads more of the current file; how much.
     fn fill(&mut self) -> Result<usize> {
         self.buffer.drain(..self.next);

@@ -1,6 +1,11 @@
 //! `minirun compose`: one file per verb, and the options that all of them have.
 
+mod chosen;
 mod config;
+mod events;
+mod logs;
+mod stats;
+mod top;
 
 use std::path::PathBuf;
 
@@ -43,6 +48,10 @@ pub(super) struct ProjectArgs {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Config(config::Args),
+    Events(events::Args),
+    Logs(logs::Args),
+    Stats(stats::Args),
+    Top(top::Args),
 }
 
 impl Args {
@@ -74,8 +83,20 @@ impl ProjectArgs {
     }
 }
 
-pub(super) fn run(_store: Option<&Store>, args: &Args) -> Result<u8> {
+pub(super) fn run(store: Option<&Store>, args: &Args) -> Result<u8> {
+    let project = &args.project;
+    let Some(store) = store else {
+        return match &args.verb {
+            Verb::Config(verb) => config::run(project, verb),
+            // `only_reads` says which verbs come without a store.
+            _ => Ok(1),
+        };
+    };
     match &args.verb {
-        Verb::Config(verb) => config::run(&args.project, verb),
+        Verb::Config(verb) => config::run(project, verb),
+        Verb::Events(verb) => events::run(store, project, verb),
+        Verb::Logs(verb) => logs::run(project, verb),
+        Verb::Stats(verb) => stats::run(store, project, verb),
+        Verb::Top(verb) => top::run(store, project, verb),
     }
 }

@@ -16,6 +16,8 @@
 //! | `rotated` | a log file that others take the place of when it is full |
 //! | `reader` | lines of several log files, merged and followed |
 
+use std::path::{Path, PathBuf};
+
 mod reader;
 mod record;
 mod recorder;
@@ -24,3 +26,8 @@ mod rotated;
 pub use self::reader::{Entry, Reader, Selection, logs_in};
 pub use self::record::{Record, Stream};
 pub use self::recorder::Recorder;
+
+/// Where the logs of a stack are: `ID.log` and those that it took the place of.
+pub fn directory(project: &str) -> PathBuf {
+    Path::new("/var/lib/minirun/compose").join(project).join("logs")
+}

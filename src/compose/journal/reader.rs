@@ -81,6 +81,11 @@ impl Reader {
         self.selection.last = None;
     }
 
+    /// Whether there were logs, and all have been removed.
+    pub fn is_gone(&self) -> bool {
+        !self.logs.is_empty() && self.logs.iter().all(|log| log.tail.is_gone())
+    }
+
     /// The earliest entry that has not been given out; `None` when there is none yet.
     ///
     /// # Errors
@@ -246,6 +251,20 @@ mod tests {
         reader.add("c", &logs.0.join("c.log")).unwrap();
         reader.add("a", &logs.0.join("a.log")).unwrap();
         assert_eq!(texts(&mut reader), ["c:five", "c:six"]);
+    }
+
+    #[test]
+    fn logs_are_gone_when_all_files_are() {
+        let logs = Logs::new();
+        assert!(!logs.reader(Selection::default()).is_gone());
+        logs.write("a", &["1 stdout F one"]);
+        logs.write("b", &["1 stdout F one"]);
+        let reader = logs.reader(Selection::default());
+        fs::remove_file(logs.0.join("a.log")).unwrap();
+        fs::rename(logs.0.join("b.log"), logs.0.join("b.log.1")).unwrap();
+        assert!(!reader.is_gone());
+        fs::remove_file(logs.0.join("b.log.1")).unwrap();
+        assert!(reader.is_gone());
     }
 
     #[test]

@@ -84,12 +84,16 @@ impl Rotated {
         for number in (1..older).rev() {
             shift(&self.numbered(number), &self.numbered(number + 1))?;
         }
-        match older {
-            0 => fs::remove_file(&self.path).os("remove", self.path.display())?,
-            _ => shift(&self.path, &self.numbered(1))?,
+        if older > 0 {
+            shift(&self.path, &self.numbered(1))?;
+            (self.file, self.size) = open(&self.path)?;
+            return Ok(());
         }
-        (self.file, self.size) = open(&self.path)?;
-        Ok(())
+        // Replaced, not removed: whoever follows takes a log that is not there for the end of its stack.
+        let mut new = self.path.clone().into_os_string();
+        new.push(".new");
+        (self.file, self.size) = open(Path::new(&new))?;
+        fs::rename(&new, &self.path).os("rename", self.path.display())
     }
 
     fn numbered(&self, number: u64) -> PathBuf {
