@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 /// The most bytes that a file may have.
 pub(super) const MAX_BYTES: usize = 4 << 20;
 /// The most values in a document, followed aliases counted each time.
-pub(super) const MAX_NODES: usize = 100_000;
+pub(super) const MAX_NODES: usize = 50_000;
 /// The most bytes of text in a document, followed aliases counted each time.
 const MAX_TEXT: usize = 64 << 20;
 /// The deepest nesting.

@@ -141,3 +141,33 @@ fn the_documentation_has_every_key_and_what_becomes_of_it() {
     }
     assert_eq!(sections.next(), None);
 }
+
+#[test]
+fn the_shops_own_file_reads_and_its_database_is_reached_by_the_order_service_alone() {
+    let options = Options {
+        files: vec!["bundles/shop/compose.yaml".into()],
+        working_directory: env!("CARGO_MANIFEST_DIR").into(),
+        ..Options::default()
+    };
+    let shop = load(&options).unwrap();
+    let database = shop.networks["database"].policy.clone();
+    let rules: Vec<String> = database
+        .rules
+        .iter()
+        .map(|rule| {
+            format!(
+                "{} -> {}",
+                String::from(rule.from.clone()),
+                String::from(rule.to.clone())
+            )
+        })
+        .collect();
+    assert_eq!(
+        (database.within, rules),
+        (
+            crate::net::Stance::Deny,
+            vec!["order-service -> postgres-db".to_owned()]
+        )
+    );
+    assert_eq!(shop.services["product-service"].replicas, 3);
+}
