@@ -158,13 +158,7 @@ pub fn destroy_recorded(entry: &Entry, record: &Record) -> Result<()> {
         .ok()
         .and_then(|spec| Hooks::plan(spec.hooks().as_ref(), &[]).ok());
     let state = record.state();
-    destroy(entry, record, hooks.as_ref().map(|hooks| (hooks, &state)))?;
-    events::publish_beside(entry, || {
-        let mut events = Event::between_all(record, &record.networks, Action::Disconnect);
-        events.push(Event::of(record, Action::Delete));
-        events
-    });
-    Ok(())
+    destroy(entry, record, hooks.as_ref().map(|hooks| (hooks, &state)))
 }
 
 /// Ends everything that the record names, then removes the record, then runs the poststop hooks.
@@ -208,6 +202,14 @@ pub fn destroy(entry: &Entry, record: &Record, poststop: Option<(&Hooks, &State)
         ));
     }
     entry.clone().remove()?;
+    // One whose creation failed was never told of.
+    if record.creator.is_none() {
+        events::publish_beside(entry, || {
+            let mut events = Event::between_all(record, &record.networks, Action::Disconnect);
+            events.push(Event::of(record, Action::Delete));
+            events
+        });
+    }
     if let Some((hooks, state)) = poststop {
         let state = init::hook_state(state, Status::Stopped, Pid::from_raw(0));
         hooks.run(Point::Poststop, &state, |_| Ok(()))?;
