@@ -50,17 +50,18 @@ pub(super) fn host(test: impl FnOnce(&Host) + Send + 'static) {
     })
     .join();
     match outcome {
-        Ok(host) => fs::remove_dir_all(&host.dir).unwrap(),
+        Ok(host) => drop(host),
         Err(panic) => std::panic::resume_unwind(panic),
     }
 }
 
 impl Drop for Host {
-    /// After a failed test.
+    /// After a failed test there may be a netd.
     fn drop(&mut self) {
         if let Some(netd) = self.netd() {
             let _ = kill(netd, Signal::SIGKILL);
         }
+        let _ = fs::remove_dir_all(&self.dir);
     }
 }
 
