@@ -29,7 +29,7 @@
 //!
 //! ```text
 //! cli       -> compose, container, net, netd, init, spec, sys, tail, error, log
-//! compose   -> container, net, cgroup, spec, process, sys, tail, error, log
+//! compose   -> container, net, rootfs, cgroup, spec, process, sys, tail, error, log
 //! container -> init, rootfs, cgroup, net, spec, process, sys, tail, error, log
 //! init      -> rootfs, security, spec, sys, error, log
 //! rootfs    -> sys, error, log

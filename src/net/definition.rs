@@ -149,7 +149,7 @@ impl Definition {
     ///
     /// # Errors
     /// When the file cannot be read or makes no sense; the error names file and field.
-    pub(super) fn load(dirs: &Dirs, name: &str) -> Result<Option<Self>> {
+    pub fn load(dirs: &Dirs, name: &str) -> Result<Option<Self>> {
         check_network_name(name).map_err(|why| Error::invalid("network", why))?;
         let path = dirs.definition(name);
         let Some(definition) = file::read::<Self>(&path)? else {

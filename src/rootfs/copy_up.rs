@@ -32,7 +32,7 @@ const DIRECTORY: OFlag = OFlag::O_RDONLY
 ///
 /// # Errors
 /// When something cannot be read or made (ENOSPC when the tmpfs is too small), or the tree is too deep.
-pub(super) fn copy_up(from: &OwnedFd, to: &OwnedFd) -> Result<()> {
+pub fn copy_up(from: &OwnedFd, to: &OwnedFd) -> Result<()> {
     let mut path = Vec::new();
     let open = |fd: &OwnedFd| openat(fd, c".", DIRECTORY, Mode::empty());
     open(from)

@@ -49,6 +49,7 @@ use nix::fcntl::{OFlag, open, openat};
 use nix::mount::MsFlags;
 use nix::sys::stat::{Mode, umask};
 
+pub use self::copy_up::copy_up;
 pub use self::options::MOUNT_OPTIONS;
 pub use self::plan::{CgroupMounts, ExtraBind, Plan};
 pub use self::root_fd::RootFd;

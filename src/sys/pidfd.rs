@@ -49,3 +49,31 @@ pub fn wait_exit(pidfd: BorrowedFd<'_>, timeout: PollTimeout) -> nix::Result<boo
         }
     }
 }
+
+/// The exit status of a process that has ended and was waited for, in the form of wait(2); `None` as long as its parent
+/// has not taken note (`PIDFD_GET_INFO` of linux/pidfd.h).
+///
+/// # Errors
+/// `ENOTTY` and `EINVAL` before Linux 6.15, which does not keep it.
+pub fn exit_status(pidfd: BorrowedFd<'_>) -> nix::Result<Option<i32>> {
+    /// `struct pidfd_info` in its first size.
+    #[repr(C)]
+    #[derive(Default)]
+    struct Info {
+        mask: u64,
+        cgroup: u64,
+        /// Process, thread group, parent; the four kinds of user and group ids.
+        ids: [u32; 11],
+        exit_code: i32,
+    }
+    const EXIT: u64 = 1 << 3;
+    const READ_WRITE: libc::Ioctl = 3 << 30;
+    const GET_INFO: libc::Ioctl = READ_WRITE | (size_of::<Info>() as libc::Ioctl) << 16 | 0xff << 8 | 11;
+    let mut info = Info {
+        mask: EXIT,
+        ..Info::default()
+    };
+    // SAFETY: the request carries the size of the structure that the pointer leads to.
+    Errno::result(unsafe { libc::ioctl(pidfd.as_raw_fd(), GET_INFO as _, &raw mut info) })?;
+    Ok((info.mask & EXIT != 0).then_some(info.exit_code))
+}
