@@ -10,6 +10,7 @@
 //! contains no unsafe code but the ownership of a received terminal ([`console`]): busybox enters the namespaces.
 
 mod cgroup;
+mod compose;
 mod console;
 mod container;
 mod host;
@@ -24,6 +25,7 @@ mod spec;
 mod traced;
 
 pub(crate) use cgroup::{cgroup_v2, has_controller};
+pub(crate) use compose::Stack;
 pub(crate) use console::{ConsoleSocket, Terminal};
 pub(crate) use container::Container;
 pub(crate) use host::{Host, Running, find_in_path};

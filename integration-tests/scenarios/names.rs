@@ -40,7 +40,7 @@ fn refusal(container: &Container<'_>, kind: &str, name: &str) -> String {
 }
 
 /// netd's process on this host.
-fn netd(host: &Host) -> Option<Pid> {
+pub(crate) fn netd(host: &Host) -> Option<Pid> {
     let namespace = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/net")).ok();
     let ours = namespace(&host.pid().to_string());
     let names = fs::read_dir("/proc").unwrap().flatten();

@@ -1,11 +1,25 @@
 //! `minirun compose`: one file per verb, and the options that all of them have.
 
+mod ask;
 mod chosen;
 mod config;
+mod down;
 mod events;
+mod exec;
 mod logs;
+mod ls;
+mod port;
+mod progress;
+mod ps;
+mod replica;
+mod restart;
+mod scale;
+mod start;
 mod stats;
+mod stop;
+mod supervise;
 mod top;
+mod up;
 
 use std::path::PathBuf;
 
@@ -52,6 +66,17 @@ enum Verb {
     Logs(logs::Args),
     Stats(stats::Args),
     Top(top::Args),
+    Down(down::Args),
+    Exec(exec::Args),
+    Ls(ls::Args),
+    Port(port::Args),
+    Ps(ps::Args),
+    Restart(restart::Args),
+    Scale(scale::Args),
+    Start(start::Args),
+    Stop(stop::Args),
+    Supervise(supervise::Args),
+    Up(up::Args),
 }
 
 impl Args {
@@ -65,6 +90,14 @@ impl ProjectArgs {
     /// Reads the project. `services` are those that the verb names: their profiles are active.
     fn load(&self, services: &[String]) -> Result<Project> {
         file::load(&self.options(services)?)
+    }
+
+    /// The project's name; its files are read only when nothing else tells.
+    fn name(&self) -> Result<String> {
+        match &self.project_name {
+            Some(name) => Ok(name.clone()),
+            None => self.load(&[]).map(|project| project.name),
+        }
     }
 
     fn options(&self, services: &[String]) -> Result<Options> {
@@ -98,5 +131,16 @@ pub(super) fn run(store: Option<&Store>, args: &Args) -> Result<u8> {
         Verb::Logs(verb) => logs::run(project, verb),
         Verb::Stats(verb) => stats::run(store, project, verb),
         Verb::Top(verb) => top::run(store, project, verb),
+        Verb::Down(verb) => down::run(store, &project.name()?, verb),
+        Verb::Exec(verb) => exec::run(store, &project.name()?, verb),
+        Verb::Ls(verb) => ls::run(store, verb),
+        Verb::Port(verb) => port::run(store, &project.name()?, verb),
+        Verb::Ps(verb) => ps::run(store, &project.name()?, verb),
+        Verb::Restart(verb) => restart::run(store, &project.name()?, verb),
+        Verb::Scale(verb) => scale::run(store, &project.name()?, verb),
+        Verb::Start(verb) => start::run(store, &project.name()?, verb),
+        Verb::Stop(verb) => stop::run(store, &project.name()?, verb),
+        Verb::Supervise(verb) => supervise::run(store, verb),
+        Verb::Up(verb) => up::run(store, project, verb),
     }
 }
