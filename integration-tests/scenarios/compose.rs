@@ -458,18 +458,17 @@ fn whatever_is_killed_a_stack_recovers_and_leaves_nothing() {
     for _ in 0..ROUNDS {
         let (service, replica) = random.one_of(&[("web", 1), ("web", 2), ("db", 1)]);
         let before = stack.pid(service, replica);
-        let victims = [
-            Some(Pid::from_raw(before as i32)),
-            stack.supervisor(),
-            netd(&host),
-        ];
+        let replica_process = Pid::from_raw(before as i32);
+        let candidates = [Some(replica_process), stack.supervisor(), netd(&host)];
         // One, two or all of them, so that what one would repair may be gone as well.
-        for victim in random.some_of(&victims).into_iter().flatten() {
-            let _ = kill(victim, Signal::SIGKILL);
+        let victims: Vec<Pid> = random.some_of(&candidates).into_iter().flatten().collect();
+        for victim in &victims {
+            let _ = kill(*victim, Signal::SIGKILL);
         }
         stack.run(&["up", "--wait"]).succeeds();
-        for (service, replica) in [("web", 1), ("web", 2), ("db", 1)] {
-            stack.runs_again(service, replica, 0);
+        for other in [("web", 1), ("web", 2), ("db", 1)] {
+            let killed = other == (service, replica) && victims.contains(&replica_process);
+            stack.runs_again(other.0, other.1, if killed { before } else { 0 });
         }
         wait_until("the names are back", || {
             stack

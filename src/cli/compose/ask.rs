@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::progress::Display;
-use crate::compose::client::Conversation;
+use crate::compose::client;
 use crate::compose::protocol::Request;
 use crate::compose::supervisor::place::Place;
 use crate::container::store::Store;
@@ -12,9 +12,7 @@ use crate::error::{Error, Kind, Result};
 /// Asks the supervisor of a project, and shows what it does until it is done.
 pub(super) fn ask(store: &Store, project: &str, request: &Request, quiet: bool) -> Result<()> {
     let mut display = Display::new(quiet);
-    Conversation::begin(store, project, request)?
-        .finish(|news| display.show(news))
-        .map(drop)
+    client::ask(store, project, request, |news| display.show(news)).map(drop)
 }
 
 /// As [`ask`], for verbs that mean nothing without a stack.

@@ -87,6 +87,8 @@ impl Stack {
             self.warn(error.to_string());
         }
         self.desired = Some(desired);
+        // Asked on its way out, it stays.
+        self.over = false;
         let orphans = self.lay_out(now);
         if up.remove_orphans {
             for id in &orphans {
