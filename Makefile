@@ -72,7 +72,7 @@ bench-net: ## Measure networks beside netavark, CNI, Docker and the bare kernel;
 	@$(SCRIPTS)/build.sh $(PROFILE) attach http-server round-trips
 	@python3 $(SCRIPTS)/bench_network.py
 
-bench-shop: ## Measure the shop under load: by hand, under minirun and under Docker, in turns (SHOP_ROUNDS=3)
+bench-shop: ## Measure the shop under load: by hand, under minirun and under Docker, in turns (SHOP_ROUNDS=5)
 	@$(SCRIPTS)/setup.sh build rootfs bench-shop
 	@$(SCRIPTS)/build.sh $(PROFILE)
 	@rootfs-examples/build.sh
