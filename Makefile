@@ -14,7 +14,7 @@ help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; do \
 		printf '  make %-12s %s\n' "$$target" "$$text"; done
 
-build: ## Build bin/minirun, one static binary (PROFILE=dist for the smallest)
+build: ## Build bin/minirun, one static binary (PROFILE=dev builds faster and runs slower)
 	@$(SCRIPTS)/setup.sh build
 	@$(SCRIPTS)/build.sh $(PROFILE)
 
