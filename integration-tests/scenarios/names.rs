@@ -441,6 +441,21 @@ fn after_netd_was_killed_the_next_container_brings_every_name_back() {
 }
 
 #[test]
+fn after_netd_was_killed_a_container_that_joins_one_more_network_has_all_its_names() {
+    let host = Host::new();
+    create(&host, "back", &[]);
+    let db = sleeping(&host, "db", &["--network", "default:alias=db"]);
+    let web = sleeping(&host, "web", &["--network", "default"]);
+    kill(netd(&host).unwrap(), Signal::SIGKILL).unwrap();
+    wait_until("netd is gone", || netd(&host).is_none());
+    host.minirun(["network", "connect", "back:alias=store", web.id()])
+        .succeeds();
+    assert_eq!(addresses(&web, "db"), [db.address()]);
+    assert_eq!(addresses(&web, "store").len(), 1);
+    assert_eq!(host.minirun(["network", "reconcile"]).succeeds().stdout, "");
+}
+
+#[test]
 fn a_container_that_dies_without_delete_does_not_keep_its_network_namespace() {
     let host = Host::new();
     let other = sleeping(&host, "other", &[]);

@@ -68,11 +68,8 @@ pub(super) fn renew(
     };
     match register(dirs, host, definition, lease, ready, known)? {
         Netd::Running => Ok(()),
-        // Not this one, which has heard of nobody else either.
-        Netd::Started => {
-            again(dirs, host, definition, lease, ready, true)?;
-            restore(dirs, host).map(drop)
-        }
+        // It has heard of nobody else, and has not this one's sockets either.
+        Netd::Started => restore(dirs, host).map(drop),
     }
 }
 
@@ -89,10 +86,8 @@ fn register(
     ready: bool,
     holder: Holder<'_>,
 ) -> Result<Netd> {
-    let resolver = match holder.resolver_in {
-        Some(netns) => Some(namespace::visit(netns, &host.netns, Resolver::open)?),
-        None => None,
-    };
+    let netns = holder.resolver_in;
+    let open = netns.map(|netns| move || namespace::visit(netns, &host.netns, Resolver::open));
     let station = Station {
         container: lease.container.clone(),
         network: definition.name.clone(),
@@ -111,10 +106,18 @@ fn register(
     };
     let descriptors = Descriptors {
         pidfd: Some(holder.pidfd),
-        resolver,
+        resolver: open.as_ref().map(|open| open as &dyn Fn() -> Result<Resolver>),
         ports: holder.ports,
     };
     client::register(&dirs.run, &station, descriptors)
+}
+
+/// What netd has of a container.
+#[derive(Default)]
+struct Heard {
+    resolver: bool,
+    /// Whether it knows it there as one that lacks names because it is not ready.
+    networks: HashMap<String, bool>,
 }
 
 /// Tells netd of every container on this host that it does not know, or not as ready as it is. Returns their ids.
@@ -122,11 +125,11 @@ fn register(
 /// # Errors
 /// When netd cannot be asked; what is wrong with single containers is a warning.
 pub(super) fn restore(dirs: &Dirs, host: &mut Host) -> Result<Vec<String>> {
-    // By container: the networks on which netd knows it, and whether as one that lacks names because it is not ready.
-    let mut known: HashMap<String, HashMap<String, bool>> = HashMap::new();
+    let mut known: HashMap<String, Heard> = HashMap::new();
     for station in client::stations(&dirs.run)? {
-        let networks = known.entry(station.container).or_default();
-        networks.insert(station.network, station.unready);
+        let heard = known.entry(station.container).or_default();
+        heard.resolver |= station.resolver;
+        heard.networks.insert(station.network, station.unready);
     }
     let mut restored = Vec::new();
     for name in definition::names(dirs)? {
@@ -135,16 +138,17 @@ pub(super) fn restore(dirs: &Dirs, host: &mut Host) -> Result<Vec<String>> {
         };
         let leases = Leases::new(&name, dirs.network(&name));
         for lease in leases.all()?.flatten() {
-            let networks = known.entry(lease.container.clone()).or_default();
+            let heard = known.entry(lease.container.clone()).or_default();
             let ready = leases.is_ready(&lease.container);
             let lacks_names = !ready && !lease.shared.is_empty();
-            if networks.get(&name) == Some(&lacks_names) {
+            if heard.resolver && heard.networks.get(&name) == Some(&lacks_names) {
                 continue;
             }
-            match again(dirs, host, &definition, &lease, ready, networks.is_empty()) {
+            match again(dirs, host, &definition, &lease, ready, heard) {
                 Ok(false) => {}
                 Ok(true) => {
-                    networks.insert(name.clone(), lacks_names);
+                    heard.resolver = true;
+                    heard.networks.insert(name.clone(), lacks_names);
                     restored.push(lease.container);
                 }
                 Err(error) => crate::log::warn(error.during(format_args!("names of {}", lease.container))),
@@ -162,7 +166,7 @@ fn again(
     definition: &Definition,
     lease: &Lease,
     ready: bool,
-    first: bool,
+    heard: &Heard,
 ) -> Result<bool> {
     if host.liveness(lease)? != Liveness::Live {
         return Ok(false);
@@ -170,14 +174,18 @@ fn again(
     let Some((pidfd, netns)) = holder(lease)? else {
         return Ok(false);
     };
-    let ports = publish::hold_again(&lease.ports, lease.address6.is_some()).unwrap_or_else(|error| {
-        // The firewall sends what comes there to the container, whoever holds the port.
-        crate::log::warn(error);
-        Vec::new()
-    });
+    // A station that only lacks a resolver, or is to be renewed, has them.
+    let ports = match heard.networks.contains_key(&definition.name) {
+        true => Vec::new(),
+        false => publish::hold_again(&lease.ports, lease.address6.is_some()).unwrap_or_else(|error| {
+            // The firewall sends what comes there to the container, whoever holds the port.
+            crate::log::warn(error);
+            Vec::new()
+        }),
+    };
     let holder = Holder {
         pidfd: pidfd.as_fd(),
-        resolver_in: first.then(|| netns.as_fd()),
+        resolver_in: (!heard.resolver).then(|| netns.as_fd()),
         ports,
     };
     register(dirs, host, definition, lease, ready, holder).map(|_| true)

@@ -9,6 +9,7 @@ use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
@@ -25,14 +26,19 @@ use crate::error::{Error, Kind, OsContext as _, Result};
 /// How long netd may take for a request. It answers within a millisecond; this is for one that hangs.
 const PATIENCE_SECONDS: i64 = 10;
 
+/// How long another process may still have the sockets of a container's resolver: a netd that was killed and is not gone
+/// yet.
+const DYING: Duration = Duration::from_millis(500);
+
 /// What netd shall watch, answer and hold for a container. The runtime may close its own copies afterwards.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Descriptors<'a> {
     /// The container's first process: when it ends, everything of the container is forgotten, so that sockets do not
     /// keep a dead container's network namespace. Without it only [`unregister`] ends a station.
     pub pidfd: Option<BorrowedFd<'a>>,
-    /// With the container's first network.
-    pub resolver: Option<Resolver>,
+    /// With the container's first network: opens its resolver. It is called under netd's lock, and only when netd does not
+    /// have the sockets already, from another process that found the container's lease meanwhile.
+    pub resolver: Option<&'a dyn Fn() -> Result<Resolver>>,
     /// Bound sockets of published ports, held so that nobody else takes the ports.
     pub ports: Vec<OwnedFd>,
 }
@@ -55,7 +61,7 @@ pub enum Netd {
 pub fn register(dir: &Path, station: &Station, descriptors: Descriptors<'_>) -> Result<Netd> {
     let Descriptors {
         pidfd,
-        resolver,
+        resolver: open,
         ports,
     } = descriptors;
     if ports.len() > MOST_PORTS {
@@ -64,30 +70,62 @@ pub fn register(dir: &Path, station: &Station, descriptors: Descriptors<'_>) -> 
             format_args!("more than {MOST_PORTS} ports"),
         ));
     }
-    let mut fds: Vec<BorrowedFd<'_>> = pidfd.into_iter().collect();
-    if let Some(resolver) = &resolver {
-        fds.extend([resolver.udp.as_fd(), resolver.tcp.as_fd()]);
-    }
-    fds.extend(ports.iter().map(|port| port.as_fd()));
-    let request = Request::Register {
-        station: station.clone(),
-        pidfd: pidfd.is_some(),
-        resolver: resolver.is_some(),
-        ports: ports.len(),
-    };
-
-    // Held until netd has the station: it ends itself only under this lock.
+    // Held until netd has the station: it ends itself only under this lock, and nobody else opens a resolver.
     let _lock = lock(dir)?;
-    if let Some(netd) = connected(dir)? {
+    let mut resolver = None;
+    loop {
+        let running = connected(dir)?;
+        if let (Some(open), None) = (open, &resolver) {
+            resolver = open_resolver(dir, &station.container, open)?;
+        }
+        let mut fds: Vec<BorrowedFd<'_>> = pidfd.into_iter().collect();
+        if let Some(Resolver { udp, tcp }) = &resolver {
+            fds.extend([udp.as_fd(), tcp.as_fd()]);
+        }
+        fds.extend(ports.iter().map(|port| port.as_fd()));
+        let request = Request::Register {
+            station: station.clone(),
+            pidfd: pidfd.is_some(),
+            resolver: resolver.is_some(),
+            ports: ports.len(),
+        };
+        let (netd, found) = match running {
+            Some(netd) => (netd, Netd::Running),
+            None => (start(dir)?, Netd::Started),
+        };
         match ask(&netd, &request, &fds) {
-            Ok(reply) => return done(reply).map(|()| Netd::Running),
-            // Killed a moment ago: its socket was still there.
-            Err(error) if is_gone(&error) => crate::log::debug(format_args!("{error}; starting another one")),
+            Ok(reply) => return done(reply).map(|()| found),
+            // Killed a moment ago. Its socket goes last: once nobody can connect to it, it has left everything.
+            Err(error) if is_gone(&error) && found == Netd::Running => {
+                crate::log::debug(format_args!("{error}; starting another one"));
+            }
             Err(error) => return Err(error),
         }
     }
-    let netd = start(dir)?;
-    done(ask(&netd, &request, &fds)?).map(|()| Netd::Started)
+}
+
+/// The sockets of a container's resolver; nothing when netd has them. The lock is held.
+fn open_resolver(
+    dir: &Path,
+    container: &str,
+    open: &dyn Fn() -> Result<Resolver>,
+) -> Result<Option<Resolver>> {
+    let began = Instant::now();
+    loop {
+        match open() {
+            Err(error) if error.errno() == Some(Errno::EADDRINUSE) => {
+                let has_it = |known: &Known| known.container == container && known.resolver;
+                if stations(dir)?.iter().any(has_it) {
+                    return Ok(None);
+                }
+                if began.elapsed() > DYING {
+                    return Err(error);
+                }
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            opened => return opened.map(Some),
+        }
+    }
 }
 
 /// Takes a container off one network's names. With its last network its sockets are closed, and with the last container

@@ -181,8 +181,14 @@ fn a_listener_that_the_container_has_destroyed_is_left_alone() {
         let bad = Container::new();
         let resolver = bad.inside(|| Resolver::open().unwrap());
         let copy = resolver.tcp.try_clone().unwrap();
+        let given = || {
+            Ok(Resolver {
+                udp: resolver.udp.try_clone().unwrap(),
+                tcp: resolver.tcp.try_clone().unwrap(),
+            })
+        };
         let descriptors = Descriptors {
-            resolver: Some(resolver),
+            resolver: Some(&given),
             ..Descriptors::default()
         };
         client::register(&host.dir, &station("bad", "shop", "10.186.0.2", &[]), descriptors).unwrap();

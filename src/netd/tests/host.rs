@@ -157,7 +157,7 @@ impl Container {
         let pidfd = self.pidfd();
         let descriptors = Descriptors {
             pidfd: Some(pidfd.as_fd()),
-            resolver: Some(self.inside(|| Resolver::open().unwrap())),
+            resolver: Some(&|| self.inside(Resolver::open)),
             ports: Vec::new(),
         };
         client::register(&host.dir, station, descriptors).unwrap()

@@ -136,6 +136,40 @@ fn killed_it_is_replaced_at_the_next_registration() {
 }
 
 #[test]
+fn many_that_tell_it_of_one_container_while_it_is_killed_open_one_resolver() {
+    host(|host| {
+        let web = Container::new();
+        for round in 0..50 {
+            thread::scope(|scope| {
+                let threads: Vec<_> = (0..4)
+                    .map(|network| {
+                        let web = &web;
+                        let station = station("web", &format!("n{network}"), "10.186.0.2", &[]);
+                        scope.spawn(move || web.register(host, &station))
+                    })
+                    .collect();
+                // While they come in some rounds, after they came in the others.
+                if let (Some(netd), true) = (host.netd(), round % 2 == 0) {
+                    let _ = kill(netd, Signal::SIGKILL);
+                }
+                for thread in threads {
+                    thread.join().unwrap();
+                }
+            });
+            if round % 2 == 1 {
+                let known = client::stations(&host.dir).unwrap();
+                assert!(
+                    known.len() == 4 && known.iter().all(|known| known.resolver),
+                    "{known:?}"
+                );
+                assert_eq!(web.addresses("web.n0"), ["10.186.0.2"]);
+                kill(host.netd().unwrap(), Signal::SIGKILL).unwrap();
+            }
+        }
+    });
+}
+
+#[test]
 fn a_dead_container_is_forgotten_and_its_network_namespace_goes() {
     host(|host| {
         let _other = host.container("other", "shop", "10.186.0.3", &[]);
