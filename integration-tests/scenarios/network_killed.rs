@@ -210,6 +210,29 @@ fn a_killed_connect_is_finished_by_another_or_taken_back_by_disconnect() {
 }
 
 #[test]
+fn a_record_that_was_half_written_goes_with_the_next_verb_even_one_that_is_refused() {
+    let host = Host::new();
+    let web = host
+        .container("web")
+        .sleeping()
+        .detached(&["--network", "default"]);
+    host.minirun(["network", "create", "shop"]).succeeds();
+    let before = standing(&host);
+    let refused: [(&[&str], &str); 3] = [
+        (&["network", "disconnect", "shop", web.id()], "not on network"),
+        (&["network", "connect", "default", web.id()], "already"),
+        (&["resume", web.id()], "not paused"),
+    ];
+    for (verb, why) in refused {
+        let half = format!("/run/minirun/{}/record.json.new", web.id());
+        host.sh(&format!("printf '{{' >{half} && test -e {half}"))
+            .succeeds();
+        host.minirun(verb.iter().copied()).fails_with(&[why]);
+        comes_back(&host, &before, why);
+    }
+}
+
+#[test]
 fn a_killed_disconnect_is_finished_by_another() {
     let host = Host::new();
     let _db = shop(&host);

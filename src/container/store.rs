@@ -2,7 +2,7 @@
 //!
 //! | file | what it is |
 //! |---|---|
-//! | `record.json` | the [`Record`], replaced by rename |
+//! | `record.json` | the [`Record`], replaced by rename of `record.json.new` |
 //! | `config.json` | config.json as it was at create; the bundle's own file no longer matters. Locked (flock(2)) by the container's first process until it executes its program: that is how `created` is told from `running`, whoever was killed in between |
 //! | `start.sock` | the socket on which the first process waits for `start` |
 //! | `hosts`, `hostname`, `resolv.conf` | mounted into a container that joined a network |
@@ -34,6 +34,8 @@ pub const DEFAULT_ROOT: &str = "/run/minirun";
 const RESERVED: [&str; 4] = ["net", "compose", events::FILE, "events.1"];
 
 const RECORD: &str = "record.json";
+/// The next record until it is renamed; that of a verb that was killed in between.
+const NEW_RECORD: &str = "record.json.new";
 const CONFIG: &str = "config.json";
 const START_SOCKET: &str = "start.sock";
 
@@ -96,12 +98,20 @@ impl Store {
         }
     }
 
-    /// An existing container, locked for a change. Waits for a verb that is under way.
+    /// An existing container, locked for a change. Waits for a verb that is under way, and takes away what one that was
+    /// killed was about to write.
     ///
     /// # Errors
     /// `NotFound` when there is no such container.
     pub fn lock(&self, id: &Id) -> Result<(Lock, Entry, Record)> {
         let (lock, entry) = self.wait_lock(id)?;
+        let half = entry.path.join(NEW_RECORD);
+        match fs::remove_file(&half) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(error).os("remove", half.display());
+            }
+            _ => {}
+        }
         let record = entry.load().map_err(|error| self.explain(id, error))?;
         Ok((lock, entry, record))
     }
@@ -241,7 +251,7 @@ impl Entry {
     /// # Errors
     /// Those of writing and renaming a file; the record is the old or the new one then, never half of either.
     pub fn save(&self, record: &Record) -> Result<()> {
-        let (new, path) = (self.path.join("record.json.new"), self.path.join(RECORD));
+        let (new, path) = (self.path.join(NEW_RECORD), self.path.join(RECORD));
         let text = serde_json::to_vec(record)
             .map_err(|error| Error::new(Kind::Os, format_args!("encode {}: {error}", path.display())))?;
         fs::write(&new, text).os("write", new.display())?;
