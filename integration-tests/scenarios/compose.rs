@@ -177,6 +177,35 @@ fn a_supervisor_that_was_killed_is_replaced_by_one_that_adopts_what_runs() {
 }
 
 #[test]
+fn names_come_back_by_themselves_whenever_netd_is_killed() {
+    let host = Host::new();
+    let file = format!("services:\n{}{}", living("web", ""), living("db", ""));
+    let stack = Stack::new(&host, "names", &file).up();
+    let resolves = || {
+        stack
+            .sh("web", "nslookup -type=a db && nslookup -type=a web")
+            .code
+            == 0
+    };
+    assert!(resolves());
+    let supervisor = stack.supervisor();
+    for _ in 0..4 {
+        let killed = netd(&host).expect("netd runs");
+        kill(killed, Signal::SIGKILL).unwrap();
+        wait_until("there is another netd", || {
+            netd(&host).is_some_and(|netd| netd != killed)
+        });
+        wait_until("names are back", resolves);
+    }
+    assert_eq!(stack.supervisor(), supervisor);
+    // Also when nobody saw it end.
+    stack.kill_supervisor();
+    kill(netd(&host).expect("netd runs"), Signal::SIGKILL).unwrap();
+    stack.run(&["up", "--wait"]).succeeds();
+    wait_until("names are back", resolves);
+}
+
+#[test]
 fn up_again_replaces_only_what_has_changed() {
     let host = Host::new();
     let file = |value: &str, check: &str| {

@@ -71,6 +71,7 @@ pub use self::endpoint::{Endpoint, Mac, is_host_name};
 pub use self::files::{hostname, hosts, own_lines, resolv_conf};
 pub use self::firewall::{Counted, Counters, Refused, RuleCounters, counters};
 pub use self::inventory::{Description, Member, describe, list, prune, remove};
+pub use self::names::watch_names;
 pub use self::namespace::NamespaceId;
 
 pub use self::policy::{Party, Policy, Ports, Protocol, Rate, Rule, Span, Stance};

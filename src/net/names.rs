@@ -73,6 +73,15 @@ pub(super) fn renew(
     }
 }
 
+/// A descriptor that hangs up (poll(2)) when the process that answers names ends; nothing when there is none. After that
+/// names do not resolve until [`reconcile`](super::reconcile()), unless no container is on a network any more.
+///
+/// # Errors
+/// When that process does not answer.
+pub fn watch_names(dirs: &Dirs) -> Result<Option<OwnedFd>> {
+    client::watch(&dirs.run)
+}
+
 /// Takes the container off the network's names.
 pub(super) fn withdraw(dirs: &Dirs, container: &str, network: &str) -> Result<()> {
     client::unregister(&dirs.run, container, network)

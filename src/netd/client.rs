@@ -147,6 +147,20 @@ pub fn unregister(dir: &Path, container: &str, network: &str) -> Result<()> {
     }
 }
 
+/// A connection that hangs up (poll(2)) when netd ends, of itself or killed; nothing when none runs.
+///
+/// # Errors
+/// When netd does not answer.
+pub fn watch(dir: &Path) -> Result<Option<OwnedFd>> {
+    let Some(netd) = connected(dir)? else {
+        return Ok(None);
+    };
+    match ask(&netd, &Request::Watch, &[]) {
+        Err(error) if is_gone(&error) => Ok(None),
+        reply => done(reply?).map(|()| Some(netd)),
+    }
+}
+
 /// Whether a netd listens for this directory.
 pub fn is_running(dir: &Path) -> bool {
     connected(dir).is_ok_and(|netd| netd.is_some())

@@ -15,7 +15,8 @@
 //! Nobody starts netd by hand. [`client::register`] starts it when nobody listens on the socket; it ends itself when the
 //! last station has left. Both happen under one lock, so that nobody registers with a process on its way out. When it is
 //! killed, names stop resolving and ports are no longer held until the next registration or `minirun network reconcile`
-//! starts another one; [`client::stations`] says what that one still lacks.
+//! starts another one; [`client::stations`] says what that one still lacks. Who wants to know of its end holds a connection
+//! to it ([`client::watch`]).
 //!
 //! | file | what is in it |
 //! |---|---|

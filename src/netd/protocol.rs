@@ -86,6 +86,8 @@ pub(super) enum Request {
     Unregister { container: String, network: String },
     /// List stations, without the first `after`.
     Stations { after: usize },
+    /// Keep this connection open until netd ends, which is how the other side learns of it.
+    Watch,
 }
 
 impl Request {
@@ -98,7 +100,7 @@ impl Request {
                 ports,
                 ..
             } => usize::from(*pidfd) + 2 * usize::from(*resolver) + ports,
-            Request::Unregister { .. } | Request::Stations { .. } => 0,
+            Request::Unregister { .. } | Request::Stations { .. } | Request::Watch => 0,
         }
     }
 }

@@ -23,6 +23,8 @@ pub(super) enum Job {
     Delete {
         id: String,
     },
+    /// What brings names back.
+    Reconcile,
     /// The container's first process.
     Init {
         id: String,

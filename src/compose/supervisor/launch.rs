@@ -206,7 +206,7 @@ impl Stack {
     }
 
     /// This same binary, with the error going to a file of its own: the streams are the container's.
-    fn minirun(&self, id: &str, verb: &str) -> Command {
+    pub(super) fn minirun(&self, id: &str, verb: &str) -> Command {
         let log = self.log_of(id, verb);
         let _ = fs::remove_file(&log);
         let mut command = Command::new("/proc/self/exe");
@@ -227,7 +227,7 @@ impl Stack {
         self.place.run.join(format!("{id}.{verb}.log"))
     }
 
-    fn spawn(&mut self, command: &mut Command, job: Job) -> Result<()> {
+    pub(super) fn spawn(&mut self, command: &mut Command, job: Job) -> Result<()> {
         let child = command.spawn().os("execute", "minirun")?;
         self.children.add(child.id().cast_signed(), job)
     }
@@ -238,6 +238,7 @@ impl Stack {
             Job::Create { id } => self.create_ended(&id, status, now),
             Job::Start { id } => self.start_ended(&id, status, now),
             Job::Delete { id } => self.delete_ended(&id, status, now),
+            Job::Reconcile => self.names_mended(status),
             Job::Init { id, run } => self.init_ended(&id, run, status, now),
             Job::CheckStart { id, run } => self.check_started(&id, run, status, now),
             Job::Check { id, run } => self.check_ended(&id, run, status, now),
@@ -245,7 +246,12 @@ impl Stack {
     }
 
     /// What a verb of the runtime came to.
-    fn result(&self, id: &str, verb: &str, status: Option<i32>) -> std::result::Result<(), String> {
+    pub(super) fn result(
+        &self,
+        id: &str,
+        verb: &str,
+        status: Option<i32>,
+    ) -> std::result::Result<(), String> {
         let path = self.log_of(id, verb);
         let text = fs::read_to_string(&path).unwrap_or_default();
         let _ = fs::remove_file(&path);

@@ -7,7 +7,8 @@
 //!            |           and it is done (launch.rs): a child process, a signal
 //!            |   answer: verbs whose goal is reached, or cannot be, get their last line (goal.rs)
 //!            `-- wait:   poll(2) over children and containers by pidfd, clients, the replicas' output, and the next
-//!                        moment at which a replica has something to do (run.rs)
+//!                        moment at which a replica has something to do (run.rs); netd, which answers names, is found
+//!                        missing there too (names.rs)
 //! ```
 //!
 //! Verbs only change what the stack *shall* be ([`place::Desired`], written to disk first; request.rs). Everything else
@@ -29,6 +30,7 @@ mod gate;
 mod goal;
 pub mod health;
 mod launch;
+mod names;
 mod network;
 mod output;
 pub mod place;
@@ -44,6 +46,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use self::child::Children;
 use self::goal::Goal;
 use self::launch::Check;
+use self::names::Names;
 use self::output::Output;
 use self::place::{Desired, Place};
 use self::replica::{Replica, Settings};
@@ -67,6 +70,7 @@ struct Stack {
     stale: BTreeSet<String>,
     /// Networks to be removed when nobody is on them.
     unused: Vec<String>,
+    names: Names,
     children: Children,
     clients: Clients,
     goals: Vec<Goal>,
@@ -140,6 +144,7 @@ impl Stack {
             members: BTreeMap::new(),
             stale: BTreeSet::new(),
             unused: Vec::new(),
+            names: Names::default(),
             children: Children::default(),
             clients,
             goals: Vec::new(),

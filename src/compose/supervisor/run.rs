@@ -32,6 +32,7 @@ impl Stack {
                 continue;
             }
             self.remove_unused_networks();
+            self.keep_names(now);
             let nothing = self.over || (self.desired.is_none() && self.members.is_empty());
             if nothing {
                 let until = *farewell.get_or_insert(now + FAREWELL);
@@ -83,7 +84,8 @@ impl Stack {
     fn wait(&mut self, now: Instant, farewell: Option<Instant>) -> Result<()> {
         let wakes = self.members.values().filter_map(|member| member.replica.wake());
         let deadlines = self.goals.iter().filter_map(|goal| goal.deadline);
-        let wake = wakes.chain(deadlines).chain(farewell).min();
+        let names = self.names.wake();
+        let wake = wakes.chain(deadlines).chain(farewell).chain(names).min();
         let timeout = match wake {
             None => PollTimeout::NONE,
             Some(at) => {
@@ -115,6 +117,8 @@ impl Stack {
                 checked.push(id);
             }
         }
+        let names = fds.len();
+        fds.extend(self.names.watch().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
         match poll(&mut fds, timeout) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(Error::os("wait for", "events", errno)),
@@ -132,7 +136,11 @@ impl Stack {
                 .filter(|(fd, _)| is_ready(fd))
                 .map(|(_, id)| Ready::Check((*id).clone())),
         );
+        let netd_ended = fds.get(names).is_some_and(is_ready);
         self.take(ready);
+        if netd_ended {
+            self.names.lost();
+        }
         Ok(())
     }
 

@@ -11,13 +11,15 @@ use super::{Server, Source, Token, nonblocking};
 use crate::netd::protocol::{self, Known, PAGE, Reply, Request};
 use crate::sys::socket::accept;
 
-/// How long a conversation lasts. The runtime asks and leaves.
+/// How long a conversation lasts. The runtime asks and leaves, unless it says that it watches.
 const LONGEST: Duration = Duration::from_secs(10);
 
 /// A connection of the runtime.
 pub(super) struct Conversation {
     socket: OwnedFd,
     deadline: Instant,
+    /// It is to learn of our end, and lasts until then.
+    watching: bool,
     /// A request whose descriptors have not all come.
     pending: Option<(Request, Vec<OwnedFd>)>,
 }
@@ -35,6 +37,7 @@ impl Server {
                 let conversation = Conversation {
                     socket,
                     deadline: Instant::now() + LONGEST,
+                    watching: false,
                     pending: None,
                 };
                 self.deadlines.insert((conversation.deadline, token));
@@ -51,10 +54,12 @@ impl Server {
         };
         let went_on = self.listen_to(&mut conversation);
         let over = !matches!(went_on, Ok(true) | Err(Errno::EAGAIN));
-        let deadline = conversation.deadline;
+        let (deadline, watching) = (conversation.deadline, conversation.watching);
         self.sources.insert(token, Source::Conversation(conversation));
-        if over {
+        if over || watching {
             self.deadlines.remove(&(deadline, token));
+        }
+        if over {
             self.end_conversation(token);
         }
     }
@@ -89,6 +94,7 @@ impl Server {
             return Ok(true);
         }
         fds.truncate(request.descriptors());
+        conversation.watching |= matches!(request, Request::Watch);
         let reply = self.reply(request, fds);
         // A runtime that does not wait for the answer does not get it.
         Ok(protocol::send(socket, &reply, &[]).is_ok())
@@ -110,6 +116,7 @@ impl Server {
                 Reply::Done
             }
             Request::Stations { after } => Reply::Stations(self.known(after)),
+            Request::Watch => Reply::Done,
         }
     }
 

@@ -2,14 +2,15 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::process::Command;
 use std::thread;
 
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 
-use super::host::{Container, Host, host, station, status, wait_until};
+use super::host::{Container, Host, SOON, host, station, status, wait_until};
 use crate::netd::client::{self, Descriptors, Netd};
 
 #[test]
@@ -132,6 +133,27 @@ fn killed_it_is_replaced_at_the_next_registration() {
             Netd::Running
         );
         assert_eq!(web.addresses("api"), ["10.186.0.3"]);
+    });
+}
+
+#[test]
+fn who_watches_it_learns_of_its_end() {
+    let has_ended = |watch: &OwnedFd, patience: PollTimeout| {
+        let mut fds = [PollFd::new(watch.as_fd(), PollFlags::POLLIN)];
+        poll(&mut fds, patience).unwrap() == 1
+    };
+    let soon = PollTimeout::try_from(SOON).unwrap();
+    host(move |host| {
+        assert!(client::watch(&host.dir).unwrap().is_none());
+        host.station(&station("a", "shop", "10.186.0.2", &[]));
+        let watch = client::watch(&host.dir).unwrap().unwrap();
+        assert!(!has_ended(&watch, PollTimeout::ZERO));
+        kill(host.netd().unwrap(), Signal::SIGKILL).unwrap();
+        assert!(has_ended(&watch, soon));
+        host.station(&station("a", "shop", "10.186.0.2", &[]));
+        let watch = client::watch(&host.dir).unwrap().unwrap();
+        client::unregister(&host.dir, "a", "shop").unwrap();
+        assert!(has_ended(&watch, soon));
     });
 }
 
