@@ -5,6 +5,7 @@ use std::os::unix::fs::MetadataExt;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use serde_json::json;
 
 use super::names::netd;
 use crate::harness::{Host, Random, Stack, wait_until};
@@ -321,6 +322,37 @@ fn configs_and_secrets_are_files_that_nobody_changes() {
         "1000:1000 400"
     );
     assert_ne!(stack.sh("web", "echo x >/greeting").code, 0);
+}
+
+#[test]
+fn what_the_bundle_says_of_itself_still_holds() {
+    let host = Host::new();
+    let file = format!(
+        "services:\n{}",
+        living("web", "    deploy: { resources: { limits: { memory: 64M } } }\n")
+    );
+    let stack = Stack::new(&host, "own", &file);
+    let directory = stack.bundle().bundle().to_owned();
+    fs::create_dir(directory.join("app")).unwrap();
+    fs::write(directory.join("app/hello"), "from the bundle").unwrap();
+    let path = directory.join("config.json");
+    let mut config: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let mount = json!({"destination": "/app", "type": "bind", "source": "app", "options": ["bind", "ro"]});
+    config["mounts"].as_array_mut().unwrap().push(mount);
+    config["linux"]["resources"]["memory"] = json!({"limit": 32 << 20, "swap": 32 << 20});
+    fs::write(&path, config.to_string()).unwrap();
+    let stack = stack.up();
+    assert_eq!(
+        stack.run(&["exec", "-T", "web", "cat", "/app/hello"]).stdout,
+        "from the bundle",
+        "a relative source begins at the bundle"
+    );
+    let shown = host.runtime().args(["inspect", &stack.id("web", 1)]).output();
+    assert_eq!(
+        shown.succeeds().json()["limits"]["memory"],
+        json!({"limit": 64 << 20, "swap": 64 << 20}),
+        "no swap stays no swap with another limit"
+    );
 }
 
 #[test]

@@ -222,6 +222,12 @@ impl Source<'_> {
         // What is mounted on a directory of another mount comes after it.
         mounts.sort_by_key(|(depth, _)| *depth);
         let all = array(&mut config["mounts"]);
+        // The bundle's own relative ones begin at the bundle, which is another directory now.
+        for mount in all.iter_mut().filter(|mount| is_bind(mount)) {
+            if let Some(source) = mount["source"].as_str() {
+                mount["source"] = json!(self.service.bundle.join(source));
+            }
+        }
         let targets: Vec<&str> = self
             .service
             .mounts
@@ -396,6 +402,12 @@ fn array(value: &mut Value) -> &mut Vec<Value> {
     }
 }
 
+/// As `create` takes it: by its options, whatever its type says.
+fn is_bind(mount: &Value) -> bool {
+    let options = mount["options"].as_array();
+    options.is_some_and(|options| options.iter().any(|option| option == "bind" || option == "rbind"))
+}
+
 fn depth(target: &str) -> usize {
     target.split('/').filter(|part| !part.is_empty()).count()
 }
@@ -482,7 +494,12 @@ fn set_limits(resources: &mut Value, limits: &Limits) {
         resources["cpu"]["period"] = json!(CPU_PERIOD);
     }
     if let Some(memory) = limits.memory {
-        resources["memory"]["limit"] = json!(memory);
+        let own = &mut resources["memory"];
+        // Memory and swap together, of which the bundle leaves so much for swap.
+        if let (Some(limit), Some(both)) = (own["limit"].as_u64(), own["swap"].as_u64()) {
+            own["swap"] = json!(memory.saturating_add(both.saturating_sub(limit)));
+        }
+        own["limit"] = json!(memory);
     }
     if let Some(pids) = limits.pids {
         resources["pids"]["limit"] = json!(pids);
