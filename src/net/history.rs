@@ -64,6 +64,11 @@ impl History {
 }
 
 impl<P: Prefix> Pool<P> {
+    /// The links of the freed addresses; few of them are still there.
+    pub(super) fn links(&self) -> impl Iterator<Item = &str> {
+        self.freed.iter().map(|(_, link)| link.as_str())
+    }
+
     fn renewed(old: Option<Self>, subnet: Subnet<P>) -> Self {
         old.filter(|old| old.subnet == subnet).unwrap_or(Self {
             subnet,

@@ -212,6 +212,8 @@ fn remove_unused(dirs: &Dirs, name: &str) -> Result<Vec<String>> {
     }
     let _shared = file::lock(&dirs.shared_lock())?;
     close_if_unused(dirs, &mut host, &definition, &leases, true)?;
+    let boot_id = host.boot_id.clone();
+    leases.delete_links(&boot_id, &definition, &mut host)?;
     definition.delete(dirs)?;
     match fs::remove_dir_all(&dir) {
         Err(error) if error.kind() == ErrorKind::NotFound => {}

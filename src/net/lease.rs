@@ -8,6 +8,7 @@
 //! A container that is not ready has a further file, `unready/<id>`: readiness changes during a lease's life, and a lease
 //! cannot be replaced under all of its names at once.
 
+use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -355,6 +356,24 @@ impl<'a> Leases<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Deletes the links that are left of containers which are not. A connection that had no end, because its other side
+    /// went first, keeps its namespace for minutes, and its link with it.
+    pub(super) fn delete_links(
+        &self,
+        boot_id: &str,
+        definition: &Definition,
+        links: &mut impl Links,
+    ) -> Result<()> {
+        let History { ipv4, ipv6, .. } = self.history(boot_id, definition);
+        let names4 = ipv4.iter().flat_map(Pool::links);
+        let names6 = ipv6.iter().flat_map(Pool::links);
+        let names: BTreeSet<&str> = names4.chain(names6).collect();
+        names
+            .into_iter()
+            .map(|name| links.delete(name))
+            .fold(Ok(()), Result::and)
     }
 
     fn history(&self, boot_id: &str, definition: &Definition) -> History {
