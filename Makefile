@@ -22,7 +22,7 @@ rootfs: ## Build the root filesystems that the bundles use, if their recipes cha
 	@$(SCRIPTS)/setup.sh rootfs
 	@rootfs-examples/build.sh
 
-demo: ## Run a Python service with its Redis in two containers, show that network and limits work, clean up
+demo: ## Start the shop of bundles/shop, walk through it (a cache, an order, a crash, policies, limits), clean up (SHOP_PORT=8080)
 	@$(SCRIPTS)/setup.sh build rootfs demo
 	@$(SCRIPTS)/build.sh $(PROFILE)
 	@rootfs-examples/build.sh
