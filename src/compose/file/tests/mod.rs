@@ -122,7 +122,8 @@ fn relative(path: &Path) -> &str {
 #[test]
 fn the_documentation_has_every_key_and_what_becomes_of_it() {
     let page = include_str!("../../../../docs/compose.md");
-    let mut sections = page.split("\n## ").skip(1);
+    let is_table = |section: &&str| !section.starts_with("What `up` does");
+    let mut sections = page.split("\n## ").skip(1).filter(is_table);
     for (title, keys) in SECTIONS {
         let section = sections.next().unwrap();
         assert_eq!(section.lines().next().unwrap().trim_matches('`'), *title);
