@@ -23,7 +23,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from bench_report import aligned, digits, machine
+from bench_figures import aligned, digits, machine
 from measure import MINIRUN, REPOSITORY, call
 
 SCRIPTS = REPOSITORY / "integration-tests/scripts"
@@ -33,6 +33,7 @@ LOADS = [(1000, 50), (10000, 100)]  # requests, at once
 ENGINE_PROFILE = Path("/usr/share/containers/seccomp.json")
 # As Go and as libseccomp call the machine.
 ARCHITECTURES = {"x86_64": ("amd64", ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"]), "aarch64": ("arm64", ["SCMP_ARCH_AARCH64"])}
+PACKAGES = ["docker.io", "apache2-utils", "golang-github-containers-common"]
 # Name, script, needs, whether seccomp is on.
 CONTENDERS = {
     "by hand": ("raw-shop.sh", "unshare", False),
@@ -130,8 +131,8 @@ def load(requests, at_once):
 def sample(script):
     for command in ("mount -t tmpfs -o mode=0755 tmpfs /run", "ip link set lo up", "mkdir -p /run/lock /run/minirun"):
         call(*command.split())
-    if Path("/var/lib/minirun").exists():
-        call("mount", "-t", "tmpfs", "tmpfs", "/var/lib/minirun")
+    Path("/var/lib/minirun").mkdir(exist_ok=True)
+    call("mount", "-t", "tmpfs", "tmpfs", "/var/lib/minirun")
     figures, started = {"failed": 0.0}, time.perf_counter()
     try:
         subprocess.run([SCRIPTS / script, "up"], check=True, stdout=subprocess.DEVNULL, timeout=300)
@@ -224,7 +225,7 @@ def main():
             for name in contenders[turn:] + contenders[:turn]:
                 samples[name].append(sample_apart(name, work))
                 print(f"round {number + 1} of {ROUNDS}: {name}: {json.dumps(samples[name][-1])}", flush=True)
-        print("\n" + "\n".join(machine()))
+        print("\n" + "\n".join(machine(PACKAGES)))
         print("\n" + aligned(["median of the rounds", *contenders], list(rows(samples))))
         print("\n" + aligned(["figure", "of", "ratio", "quartiles"], list(ratios(samples))))
     finally:
