@@ -382,7 +382,13 @@ fn volumes_begin_as_what_they_hide_and_stay_until_they_are_asked_to_go() {
     assert_eq!(owner("cat /data/mine"), "mine\n");
     stack.run(&["down", "--volumes"]).succeeds();
     let volume = stack.path(format!("/var/lib/minirun/volumes/{}_data", stack.project()));
-    assert!(fs::metadata(volume).is_err());
+    assert!(fs::metadata(&volume).is_err());
+
+    stack.run(&["up", "--wait"]).succeeds();
+    stack.run(&["down"]).succeeds();
+    assert!(fs::metadata(&volume).is_ok());
+    stack.run(&["down", "--volumes"]).succeeds();
+    assert!(fs::metadata(&volume).is_err(), "also when nothing is up any more");
 }
 
 #[test]

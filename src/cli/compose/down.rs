@@ -1,8 +1,10 @@
 //! `minirun compose down`.
 
+use super::ProjectArgs;
 use super::ask::{ask, seconds};
 use crate::compose::protocol::{Down, Request};
 use crate::compose::supervisor::place::Place;
+use crate::compose::volume;
 use crate::container::store::Store;
 use crate::error::Result;
 use crate::log;
@@ -21,10 +23,14 @@ pub(super) struct Args {
     remove_orphans: bool,
 }
 
-pub(super) fn run(store: &Store, project: &str, args: &Args) -> Result<u8> {
-    if !Place::of(store, project)?.exists() {
+pub(super) fn run(store: &Store, project: &ProjectArgs, args: &Args) -> Result<u8> {
+    let name = project.name()?;
+    if !Place::of(store, &name)?.exists() {
+        if args.volumes && remove_volumes(project)? {
+            return Ok(0);
+        }
         log::warn(format_args!(
-            "project {project} is not up: there is nothing to remove"
+            "project {name} is not up: there is nothing to remove"
         ));
         return Ok(0);
     }
@@ -32,5 +38,19 @@ pub(super) fn run(store: &Store, project: &str, args: &Args) -> Result<u8> {
         volumes: args.volumes,
         grace: seconds(args.timeout),
     };
-    ask(store, project, &Request::Down(down), false).map(|()| 0)
+    ask(store, &name, &Request::Down(down), false).map(|()| 0)
+}
+
+/// Those that an earlier `down` has left, which nobody uses. True when there were any.
+fn remove_volumes(project: &ProjectArgs) -> Result<bool> {
+    let volumes = project.load(&[])?.volumes;
+    let own = volumes.values().filter(|volume| !volume.external);
+    let mut any = false;
+    for named in own {
+        if volume::remove(&named.name)? {
+            eprintln!(" Volume {} Removed", named.name);
+            any = true;
+        }
+    }
+    Ok(any)
 }

@@ -131,7 +131,7 @@ pub(super) fn run(store: Option<&Store>, args: &Args) -> Result<u8> {
         Verb::Logs(verb) => logs::run(project, verb),
         Verb::Stats(verb) => stats::run(store, project, verb),
         Verb::Top(verb) => top::run(store, project, verb),
-        Verb::Down(verb) => down::run(store, &project.name()?, verb),
+        Verb::Down(verb) => down::run(store, project, verb),
         Verb::Exec(verb) => exec::run(store, &project.name()?, verb),
         Verb::Ls(verb) => ls::run(store, verb),
         Verb::Port(verb) => port::run(store, &project.name()?, verb),
