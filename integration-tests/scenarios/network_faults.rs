@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use nix::sys::signal::Signal;
 use serde_json::json;
 
-use crate::harness::{Container, Host, wait_until};
+use crate::harness::{Container, Host, Uplink, busybox, wait_until};
 
 /// A network with two addresses for containers: 10.9.0.2 and, for the gateway, 10.9.0.1.
 fn tiny(host: &Host) {
@@ -392,4 +392,35 @@ fn a_damaged_lease_does_not_keep_a_container_from_being_deleted() {
     fs::write(lease, "{").unwrap();
     assert_eq!(web.status(), "running");
     web.delete_force().succeeds();
+}
+
+#[test]
+fn a_connection_that_nobody_answers_does_not_keep_the_link_of_a_networks_last_container() {
+    let host = Host::new();
+    let uplink = Uplink::of(&host);
+    let pid = uplink.pid().to_string();
+    let script = "exec busybox nc -l -p 9000 -e sleep 1000";
+    let listener = ["nsenter", "-t", &pid, "-n", "--", "sh", "-c", script];
+    let listener = host.command(&busybox()).args(listener).spawn();
+    wait_until("somebody listens", || {
+        uplink.sh("netstat -tln").stdout.contains(":9000")
+    });
+    let web = host
+        .container("web")
+        .sh("sleep 1000 | nc 192.0.2.2 9000")
+        .detached(&["--network", "default"]);
+    wait_until("it is connected", || {
+        let connections = web.exec(["netstat", "-tn"]).succeeds().stdout;
+        connections.contains("ESTABLISHED")
+    });
+    let link = web.inspect()["networks"][0]["hostInterface"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    // Its end is never acknowledged: the kernel would keep the namespace and try for a minute and a half.
+    host.ip("link set uplink down");
+    web.delete_force().succeeds();
+    wait_until("its link is gone", || !host.ip("-o link").stdout.contains(&link));
+    listener.signal(Signal::SIGKILL);
+    listener.wait();
 }

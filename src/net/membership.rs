@@ -62,8 +62,9 @@ impl Joining<'_> {
             false => Default::default(),
         };
         let leases = Leases::new(name, dir);
-        let close =
-            |host: &mut Host| close_if_unused(dirs, host, &definition, &leases, state.has_shared_lock());
+        let close = |host: &mut Host| {
+            close_if_unused(dirs, host, &definition, &leases, state.has_shared_lock()).map(drop)
+        };
         let dismiss = |dead: &Lease| firewall::dismiss(dirs, &definition, dead);
         let lease = self.lease(host, ports)?;
         let lease = match leases.claim(
@@ -270,7 +271,15 @@ pub(super) fn leave(dirs: &Dirs, host: &mut Host, container: &str, name: &str) -
     }
     let released = leases.release(container, known, host)?;
     match definition? {
-        Some(definition) => close_if_unused(dirs, host, &definition, &leases, false),
+        Some(definition) => {
+            let closed = close_if_unused(dirs, host, &definition, &leases, false)?;
+            match released {
+                // With the bridge nobody is left who could answer what may still keep the link. Only now, when the kernel
+                // has had the time to see that the namespace is unused.
+                Some(lease) if closed => host.delete_kept(&lease.host_interface),
+                _ => Ok(()),
+            }
+        }
         None if released.is_none() => Ok(()),
         None => Err(Error::new(
             Kind::NotFound,
@@ -292,20 +301,20 @@ pub(super) fn undo(
 /// Takes bridge and rules of a network away, on which no container is any more. All locks are held.
 pub(super) fn close(dirs: &Dirs, host: &mut Host, definition: &Definition, _: &Everything) -> Result<()> {
     let leases = Leases::new(&definition.name, dirs.network(&definition.name));
-    close_if_unused(dirs, host, definition, &leases, true)
+    close_if_unused(dirs, host, definition, &leases, true).map(drop)
 }
 
-/// Takes bridge and rules of a network away when no container is on it any more. The network's lock is held, the shared
-/// one too when `has_shared` says so.
+/// Takes bridge and rules of a network away when no container is on it any more, and says whether it was so. The network's
+/// lock is held, the shared one too when `has_shared` says so.
 pub(super) fn close_if_unused(
     dirs: &Dirs,
     host: &mut Host,
     definition: &Definition,
     leases: &Leases<'_>,
     has_shared: bool,
-) -> Result<()> {
+) -> Result<bool> {
     if leases.in_use(host)? {
-        return Ok(());
+        return Ok(false);
     }
     let shared = match has_shared {
         true => None,
@@ -315,9 +324,10 @@ pub(super) fn close_if_unused(
     // Both, whatever becomes of the first.
     let closed = firewall::close(dirs, host, definition, last, shared.as_ref());
     match host.link(&definition.bridge)? {
-        Some(link) if link.is_our_bridge => host.delete(&definition.bridge).and(closed),
-        _ => closed,
+        Some(link) if link.is_our_bridge => host.delete(&definition.bridge).and(closed)?,
+        _ => closed?,
     }
+    Ok(true)
 }
 
 fn any_other_in_use(dirs: &Dirs, host: &mut Host, definition: &Definition) -> Result<bool> {
