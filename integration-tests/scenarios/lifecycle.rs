@@ -343,7 +343,8 @@ fn exec_sees_the_containers_processes_and_its_files() {
         .exec([
             "sh",
             "-c",
-            "until [ -s /tmp/file ]; do :; done; cat /tmp/file; cat /proc/1/comm",
+            // The shell becomes the program by way of /proc/self/exe.
+            "until grep -qx sleep /proc/1/comm; do :; done; cat /tmp/file; cat /proc/1/comm",
         ])
         .succeeds();
     assert_eq!(output.stdout, "made\nsleep\n");

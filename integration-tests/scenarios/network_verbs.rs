@@ -212,7 +212,7 @@ fn a_network_that_was_joined_meanwhile_is_left_when_run_ends() {
     host.minirun(["network", "connect", "back", web.id()]).succeeds();
     assert_eq!(network(&host, "back")["containers"].as_array().unwrap().len(), 1);
     fs::write(&fifo, "now\n").unwrap();
-    run.ended(0);
+    run.wait().exits(0);
     assert_eq!(network(&host, "back")["containers"], json!([]));
     host.minirun(["network", "rm", "back"]).succeeds();
 }
