@@ -179,7 +179,11 @@ impl<'h> Stack<'h> {
 impl Drop for Stack<'_> {
     fn drop(&mut self) {
         let down = self.run(&["down", "--volumes", "--timeout", "0"]);
-        if !std::thread::panicking() {
+        // A file that cannot be read does not say which volumes are its, and was never up.
+        let was_up = self
+            .path(format!("/run/minirun/compose/{}", self.project))
+            .exists();
+        if !std::thread::panicking() && (was_up || down.code == 0) {
             down.succeeds();
             wait_until("the supervisor has ended", || self.supervisor().is_none());
         }

@@ -462,11 +462,14 @@ fn a_network_that_is_removed_takes_the_links_that_linger() {
     let host = Host::new();
     create(&host, "shop", &[]).succeeds();
     let web = host.container("web").sleeping().detached(&["--network", "shop"]);
+    // The last to leave takes its link along with the bridge.
+    let last = host.container("last").sleeping().detached(&["--network", "shop"]);
     // Of a pair whose other end is in another namespace: mr0123456789ab@if2.
     let has_links = || host.sh("ip -o link").succeeds().stdout.contains("@if");
     // As a connection does whose other side went first.
     let namespace = fs::File::open(format!("/proc/{}/ns/net", web.pid())).unwrap();
     web.delete_force().succeeds();
+    last.delete_force().succeeds();
     assert!(has_links(), "the namespace keeps the link");
     host.minirun(["network", "rm", "shop"]).succeeds();
     assert!(!has_links());

@@ -233,9 +233,26 @@ fn kind_of_host() -> String {
         .filter(|path| Path::new(path.as_str().unwrap()).exists())
         .count();
     format!(
-        "cgroup {version} with {controllers} controllers, capabilities up to {}, {paths} paths to mask",
-        last_capability.trim()
+        "cgroup {version} with {controllers} controllers, capabilities up to {}, {paths} paths to mask, {}",
+        last_capability.trim(),
+        c_library()
     )
+}
+
+/// The runtime's C library: musl marks descriptors close-on-exec once more, and has other calls for the same things.
+fn c_library() -> &'static str {
+    let binary = fs::read(Host::new().binary()).unwrap();
+    let has = |text: &str| contains(&binary, text.as_bytes());
+    // Versions of symbols when it is linked dynamically, names of tunables when it is not.
+    if has("GLIBC_2") || has("glibc.malloc") {
+        "glibc"
+    } else {
+        "musl"
+    }
+}
+
+fn contains(haystack: &[u8], needle: &[u8]) -> bool {
+    haystack.windows(needle.len()).any(|window| window == needle)
 }
 
 /// The recorded budgets, by kind of host.
