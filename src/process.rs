@@ -94,6 +94,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_number_of_a_thread_is_no_process() {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            let thread = nix::unistd::gettid();
+            // Of a thread there is a start time, but no descriptor.
+            let process = Process::of(thread).unwrap();
+            sender.send(process.open().unwrap().is_none()).unwrap();
+        });
+        assert!(receiver.recv().unwrap());
+        thread.join().unwrap();
+    }
+
+    #[test]
     fn a_name_with_parentheses_does_not_shift_the_fields() {
         let stat = "7 (a) R 1) Z 1 7 7 0 -1 4228364 0 0 0 0 0 0 0 0 20 0 1 0 12345 0 0";
         let stat = parse_stat(stat).unwrap();

@@ -66,7 +66,7 @@ fn signal_all(group: &impl Victims, pids: &[i32]) -> Result<Vec<OwnedFd>> {
         match pidfd::open(Pid::from_raw(pid)) {
             Ok(process) => opened.push((pid, process)),
             // Gone; or the list shows 0, a process that this pid namespace cannot see.
-            Err(Errno::ESRCH | Errno::EINVAL) => {}
+            Err(Errno::ESRCH) => {}
             // The descriptors are used up: those we have are killed now, the rest in the next round.
             Err(Errno::EMFILE | Errno::ENFILE) if !opened.is_empty() => break,
             Err(errno) => return Err(Error::os("open process", pid, errno)),

@@ -9,11 +9,16 @@ use nix::unistd::Pid;
 /// Opens a close-on-exec pidfd.
 ///
 /// # Errors
-/// `ESRCH` when there is no such process; a zombie still has one.
+/// `ESRCH` when there is no such process; a zombie still has one, until it is reaped.
 pub fn open(pid: Pid) -> nix::Result<OwnedFd> {
     // SAFETY: the call takes two integers.
     let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) };
-    let fd = Errno::result(fd)?;
+    let fd = Errno::result(fd).map_err(|errno| match errno {
+        // The number leads no thread group: it is a thread's, or its process is being reaped this moment. The kernel says
+        // EINVAL to this, newer ones ENOENT.
+        Errno::EINVAL | Errno::ENOENT => Errno::ESRCH,
+        errno => errno,
+    })?;
     // SAFETY: a fresh descriptor, which nothing else owns; descriptors fit in an int.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as libc::c_int) })
 }
