@@ -76,6 +76,7 @@ bench-shop: ## Measure the shop under load: by hand, under minirun and under Doc
 	@$(SCRIPTS)/setup.sh build rootfs bench-shop
 	@$(SCRIPTS)/build.sh $(PROFILE)
 	@rootfs-examples/build.sh
+	-@$(SCRIPTS)/peers.sh sid
 	@python3 $(SCRIPTS)/bench_shop.py
 
 clean: ## Remove everything that was built, root filesystems included

@@ -5,10 +5,8 @@
 
 Every sample starts the whole shop on a host of its own (private pid, mount and network namespaces with an empty /run), asks for
 /api/products through nginx, the gateway, a product replica and Redis, and takes everything down again. SHOP_ROUNDS (5) samples of
-each contender; contenders whose programs are missing are left out by name.
-
-What limits the shop is the gateway's half processor, the same for all. So beside requests a second there is what a request
-costs: user and system time of all processes of the shop and of the runtime, which another load on the machine disturbs less.
+each contender; contenders whose programs are missing are left out by name. With all contenders it writes
+docs/benchmarks/shop.md; what is measured and held against what is in bench_shop_report.py.
 """
 
 import json
@@ -16,14 +14,15 @@ import os
 import platform
 import re
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-from bench_figures import aligned, digits, machine
+import bench_shop_report
+import bench_svg
+from bench_figures import Figures
 from measure import MINIRUN, REPOSITORY, call
 
 SCRIPTS = REPOSITORY / "integration-tests/scripts"
@@ -33,16 +32,19 @@ LOADS = [(1000, 50), (10000, 100)]  # requests, at once
 ENGINE_PROFILE = Path("/usr/share/containers/seccomp.json")
 # As Go and as libseccomp call the machine.
 ARCHITECTURES = {"x86_64": ("amd64", ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"]), "aarch64": ("arm64", ["SCMP_ARCH_AARCH64"])}
-PACKAGES = ["docker.io", "apache2-utils", "golang-github-containers-common"]
-# Name, script, needs, whether seccomp is on.
+DOCUMENT = REPOSITORY / "docs/benchmarks/shop.md"
+# The newest that peers.sh can get.
+COMPOSE = REPOSITORY / "target/peers/sid/bin/docker-compose"
+# Name: script, what it needs, whether seccomp is on.
 CONTENDERS = {
     "by hand": ("raw-shop.sh", "unshare", False),
     "minirun": ("minirun-shop.sh", MINIRUN, False),
     "minirun, seccomp": ("minirun-shop.sh", MINIRUN, True),
     "Docker": ("docker-shop.sh", "dockerd", False),
     "Docker, seccomp": ("docker-shop.sh", "dockerd", True),
+    # How long it takes to start, no more: the load test is for containers alone, without anybody asking for their health.
+    "Docker Compose": ("docker-shop.sh", COMPOSE, True),
 }
-UNITS = {"req/s": " /s", "mean": " ms", "99 %": " ms", "CPU": " us", "memory": " MiB", "start": " s"}
 
 
 def engines_profile(path):
@@ -118,13 +120,13 @@ def load(requests, at_once):
         raise RuntimeError(f"ab: {report.stderr.strip()} {report.stdout.strip()}")
     label = f"{at_once} at once"
     return {
-        f"{label}, req/s": figure(r"^Requests per second:\s+([\d.]+)"),
-        f"{label}, mean": figure(r"^Time per request:\s+([\d.]+) \[ms\] \(mean\)$"),
-        f"{label}, 99 %": figure(r"^\s+99%\s+(\d+)"),
-        f"{label}, CPU of the shop": (after["shop"] - before["shop"]) / requests * 1e6,
-        f"{label}, CPU of the runtime": (after["runtime"] - before["runtime"]) / requests * 1e6,
+        f"{label}, requests": figure(r"^Requests per second:\s+([\d.]+)"),
+        f"{label}, mean latency": figure(r"^Time per request:\s+([\d.]+) \[ms\] \(mean\)$"),
+        f"{label}, 99 % latency": figure(r"^\s+99%\s+(\d+)"),
+        f"{label}, CPU of the shop for a request": (after["shop"] - before["shop"]) / requests * 1e6,
+        f"{label}, CPU of the runtime for a request": (after["runtime"] - before["runtime"]) / requests * 1e6,
         # A length that differs is none: answers of replicas do not.
-        "failed": figure(r"^Failed requests:\s+(\d+)") + figure(r"^Non-2xx responses:\s+(\d+)"),
+        "failed requests": figure(r"^Failed requests:\s+(\d+)") + figure(r"^Non-2xx responses:\s+(\d+)"),
     }
 
 
@@ -133,77 +135,75 @@ def sample(script):
         call(*command.split())
     Path("/var/lib/minirun").mkdir(exist_ok=True)
     call("mount", "-t", "tmpfs", "tmpfs", "/var/lib/minirun")
-    figures, started = {"failed": 0.0}, time.perf_counter()
+    figures = {}
     try:
+        if script.startswith("docker"):
+            subprocess.run([SCRIPTS / script, "daemon"], check=True, stdout=subprocess.DEVNULL, timeout=100)
+        started = time.perf_counter()
         subprocess.run([SCRIPTS / script, "up"], check=True, stdout=subprocess.DEVNULL, timeout=300)
         figures["start"] = time.perf_counter() - started
-        call("ab", "-q", "-n", "500", "-c", "20", URL)
-        for requests, at_once in LOADS:
-            measured = load(requests, at_once)
-            figures["failed"] += measured.pop("failed")
-            figures |= measured
-        figures["memory of the runtime"] = memory(processes()["runtime"])
+        if "DOCKER_COMPOSE" not in os.environ:
+            figures |= loads()
     finally:
         subprocess.run([SCRIPTS / script, "down"], check=False, stdout=subprocess.DEVNULL, timeout=300)
     print(json.dumps(figures))
 
 
+def loads():
+    figures = {"memory of the runtime, idle": memory(processes()["runtime"]), "failed requests": 0.0}
+    call("ab", "-q", "-n", "500", "-c", "20", URL)
+    for requests, at_once in LOADS:
+        measured = load(requests, at_once)
+        measured["failed requests"] += figures["failed requests"]
+        figures |= measured
+    return {**figures, "memory of the runtime, after the load": memory(processes()["runtime"])}
+
+
 # --- the run --------------------------------------------------------------------------------------------------------
 
 
+APART = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--mount", "--net", "--propagation", "private"]
+
+
 def sample_apart(name, work):
-    script, _, seccomp = CONTENDERS[name]
+    script, program, seccomp = CONTENDERS[name]
     environment = {**os.environ, "DOCKER_SHOP_STATE": str(work / "docker"), "SHOP_SECCOMP": ""}
+    environment.pop("DOCKER_COMPOSE", None)
+    if program == COMPOSE:
+        environment["DOCKER_COMPOSE"] = str(COMPOSE)
     if script.startswith("minirun") and seccomp:
         environment["SHOP_SECCOMP"] = str(work / "seccomp.json")
     if script.startswith("docker") and not seccomp:
         environment["SHOP_SECCOMP"] = "unconfined"
-    apart = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--mount", "--net", "--propagation", "private"]
-    command = [*apart, sys.executable, __file__, "--sample", script]
+    command = [*APART, sys.executable, __file__, "--sample", script]
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True)
     if done.returncode != 0:
         raise RuntimeError(f"{name}: exit status {done.returncode}")
     return json.loads(done.stdout)
 
 
-def chosen(arguments):
+def make_images(work):
+    """Before the first round, or its start would have them to make."""
+    environment = {**os.environ, "DOCKER_SHOP_STATE": str(work / "docker")}
+    prepare = "mount -t tmpfs -o mode=0755 tmpfs /run && ip link set lo up && exec \"$0\" images"
+    subprocess.run([*APART, "sh", "-c", prepare, SCRIPTS / "docker-shop.sh"], env=environment, check=True,
+                   stdout=subprocess.DEVNULL, timeout=600)
+
+
+def chosen(arguments, skipped):
     unknown = [name for name in arguments if name not in CONTENDERS]
     if unknown:
         sys.exit(f"bench_shop: unknown contender {unknown[0]!r} (known: {', '.join(map(repr, CONTENDERS))})")
     for name in arguments or CONTENDERS:
-        _, program, seccomp = CONTENDERS[name]
-        if shutil.which(program) is None:
-            print(f"SKIPPED {name}: there is no {program}")
+        script, program, seccomp = CONTENDERS[name]
+        missing = next((one for one in (program, *(["dockerd"] if script.startswith("docker") else []))
+                        if shutil.which(one) is None), None)
+        if missing:
+            skipped.append((name, f"there is no {missing}"))
         elif seccomp and program == MINIRUN and not ENGINE_PROFILE.exists():
-            print(f"SKIPPED {name}: there is no {ENGINE_PROFILE}")
+            skipped.append((name, f"there is no {ENGINE_PROFILE}"))
         else:
             yield name
-
-
-def unit(what):
-    return next((text for part, text in UNITS.items() if part in what), "")
-
-
-def rows(samples):
-    first = next(iter(samples))
-    for what in samples[first][0]:
-        row = [what]
-        for taken in samples.values():
-            values = [figures[what] for figures in taken]
-            row.append(f"{sum(values):.0f}" if what == "failed" else f"{digits(statistics.median(values))}{unit(what)}")
-        yield row
-
-
-def ratios(samples):
-    """Requests a second, round by round, one contender against another: the median and the quartiles."""
-    for one, other in (("minirun", "by hand"), ("minirun, seccomp", "Docker, seccomp"), ("minirun", "Docker")):
-        for _, at_once in LOADS:
-            what = f"{at_once} at once, req/s"
-            if one not in samples or other not in samples:
-                continue
-            pairs = [mine[what] / theirs[what] for mine, theirs in zip(samples[one], samples[other])]
-            spread = " ".join(f"{quartile:.2f}" for quartile in statistics.quantiles(pairs, n=4)) if len(pairs) > 3 else ""
-            yield [what, f"{one} / {other}", f"{statistics.median(pairs):.3f}", spread]
 
 
 def main():
@@ -214,20 +214,32 @@ def main():
         sys.exit("bench_shop: namespaces and networks need root")
     # Not in /tmp or /run, which may be memory: images go here.
     work = Path(tempfile.mkdtemp(prefix="bench-shop-", dir="/var/tmp"))
+    began, machine, skipped = time.monotonic(), bench_shop_report.machine(COMPOSE), []
     try:
         if ENGINE_PROFILE.exists():
             engines_profile(work / "seccomp.json")
-        contenders = list(chosen(sys.argv[1:]))
-        samples = {name: [] for name in contenders}
+        contenders = list(chosen(sys.argv[1:], skipped))
+        for what, why in skipped:
+            print(f"SKIPPED {what}: {why}")
+        if any(name.startswith("Docker") for name in contenders):
+            make_images(work)
+        figures = Figures(bench_shop_report.UNITS)
         for number in range(ROUNDS):
             # Each begins a round in turn.
-            turn = number % len(contenders)
+            turn, samples = number % len(contenders), {}
             for name in contenders[turn:] + contenders[:turn]:
-                samples[name].append(sample_apart(name, work))
-                print(f"round {number + 1} of {ROUNDS}: {name}: {json.dumps(samples[name][-1])}", flush=True)
-        print("\n" + "\n".join(machine(PACKAGES)))
-        print("\n" + aligned(["median of the rounds", *contenders], list(rows(samples))))
-        print("\n" + aligned(["figure", "of", "ratio", "quartiles"], list(ratios(samples))))
+                samples[name] = sample_apart(name, work)
+                print(f"round {number + 1} of {ROUNDS}: {name}: {json.dumps(samples[name])}", flush=True)
+            for name in contenders:
+                for what, value in samples[name].items():
+                    figures.add(what, name, value)
+        print("\n".join(["", *machine, bench_shop_report.terminal(figures)]))
+        if not sys.argv[1:]:
+            seconds = time.monotonic() - began
+            DOCUMENT.write_text(bench_shop_report.document(figures, machine, skipped, ROUNDS, seconds))
+            chart = bench_svg.chart("The shop under load, medians", figures, bench_shop_report.CHART)
+            DOCUMENT.with_suffix(".svg").write_text(chart)
+            print(f"written: {DOCUMENT.relative_to(REPOSITORY)} and its chart")
     finally:
         shutil.rmtree(work, ignore_errors=True)
 

@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# The shop under Docker: docker-shop.sh up | down | images
+# The shop under Docker: docker-shop.sh daemon | up | down | images
 #
 # A dockerd of its own, with images made of the same root filesystems and services, the same networks and limits, the same
 # privileges, and Docker's own name server, proxies and firewall rules. For the load test, which compares it with minirun.
-# SHOP_PORT (8080): the host's port. SHOP_SECCOMP=unconfined: without Docker's seccomp profile.
+# SHOP_PORT (8080): the host's port. SHOP_SECCOMP=unconfined: without Docker's seccomp profile. DOCKER_COMPOSE: the program
+# that starts bundles/shop/compose.yaml instead of one `docker run` after the other.
 #
-# Made for a host of its own (pid, mount and network namespaces with an empty /run): `up` starts the daemon, `down` ends it.
+# Made for a host of its own (pid, mount and network namespaces with an empty /run): `up` starts the daemon
+# unless `daemon` did, `down` ends it.
 # What it stores, images included, stays in DOCKER_SHOP_STATE (/var/tmp/docker-shop) until that is removed.
 set -euo pipefail
 . "$(dirname "$0")/narrate.sh"
@@ -108,24 +110,53 @@ start() { # NAME IMAGE NETWORK...
     docker start "$name" >/dev/null
 }
 
+# --- the same by Compose -------------------------------------------------------------------------------------------
+
+compose() { DOCKER_HOST=unix://$state/docker.sock "$DOCKER_COMPOSE" --file "$state/compose.json" "$@"; }
+
+# What our bundles say and images cannot. As often as our supervisor asks for a service's health while it starts, Docker asks
+# all the time: before version 25 it knows no other interval.
+compose_privileges() {
+    local name
+    for name in "${bundle_names[@]}"; do
+        jq --arg name "$name" '{services: {($name): {
+            read_only: true, cap_drop: ["ALL"], security_opt: ["no-new-privileges"],
+            deploy: {resources: {limits: {pids: .linux.resources.pids.limit}}},
+            tmpfs: [.mounts[]
+                | select(.type == "tmpfs" and (.destination | startswith("/dev") or . == "/var/lib/postgresql/data" | not))
+                | "\(.destination):\(.options | join(","))"],
+            healthcheck: {interval: "500ms", timeout: "3s", retries: 60}}}}' "$bundles/$name/config.json"
+    done | jq -s 'reduce .[] as $one ({}; . * $one)' >"$state/privileges.json"
+    "$DOCKER_COMPOSE" --file "$bundles/shop/compose.yaml" --file "$state/privileges.json" config --format json |
+        jq 'del(.services[].healthcheck.start_interval)' >"$state/compose.json"
+}
+
+# --- the shop -----------------------------------------------------------------------------------------------------
+
 up() {
     local container
     [ "$(id -u)" = 0 ] || die "a Docker daemon needs root"
     trap 'status=$?; [ $status = 0 ] || { bad "the shop did not come up"; tail -n 3 "$state/dockerd.log" >&2; down; }
         exit $status' EXIT
-    start_daemon
+    docker version >/dev/null 2>&1 || start_daemon
     docker image inspect "${bundle_names[@]/#/shop/}" >/dev/null 2>&1 || make_images
-    make_networks
-    for container in "${containers[@]}"; do
-        # shellcheck disable=SC2086 # words on purpose
-        start $container
-    done
+    if [ -n "${DOCKER_COMPOSE:-}" ]; then
+        compose_privileges
+        compose up --detach --wait --quiet-pull
+    else
+        make_networks
+        for container in "${containers[@]}"; do
+            # shellcheck disable=SC2086 # words on purpose
+            start $container
+        done
+    fi
     await_shop
 }
 
 # Takes away containers, networks and the daemon; images stay.
 down() {
     local pid
+    [ -z "${DOCKER_COMPOSE:-}" ] || compose down --volumes --timeout 1 >/dev/null 2>&1 || true
     docker ps -aq 2>/dev/null | while read -r container; do docker rm -fv "$container" >/dev/null 2>&1 || true; done
     docker volume rm orders >/dev/null 2>&1 || true
     docker network rm frontend backend cache database >/dev/null 2>&1 || true
@@ -144,8 +175,9 @@ images() {
 }
 
 case ${1:-} in
+    daemon) start_daemon ;;
     up) up ;;
     down) down ;;
     images) images ;;
-    *) die "usage: docker-shop.sh up | down | images" ;;
+    *) die "usage: docker-shop.sh daemon | up | down | images" ;;
 esac

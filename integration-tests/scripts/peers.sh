@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
-# Fetches runtimes that the system does not have, for `make bench`: peers.sh [debian|sid|youki]...
+# Fetches programs that the system does not have, for the benchmarks: peers.sh [debian|sid|youki]...
 #
-# sid: the newest crun and runc of Debian sid, unpacked in target/peers/sid beside their loader and libraries and pointed at
-# those, so that they run on an older system without a process more. youki: the newest of crates.io, built in
+# sid: the newest crun, runc and docker-compose of Debian sid, unpacked in target/peers/sid beside their loader and libraries and
+# pointed at those, so that they run on an older system without a process more. youki: the newest of crates.io, built in
 # target/peers/youki, which takes minutes. Both are kept until `make clean`. debian: what setup.sh has installed.
 set -euo pipefail
 . "$(dirname "$0")/narrate.sh"
 PATH=$HOME/.cargo/bin:$PATH
 cd "$repository"
 peers=$repository/target/peers
+programs=(crun runc docker-compose)
 
 # A package manager of its own: nothing of the system's lists, settings of packages or installed packages is looked at, so
 # that all that the two depend on is fetched, and nothing is installed.
@@ -17,16 +18,19 @@ fetch_from_sid() {
     command -v patchelf >/dev/null || logged "patchelf" apt-get install -y --no-install-recommends patchelf
     mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Identifier: Packages' 'Origin: Debian' 'Component: main' |
         grep -v security | sort -u | head -1)
-    keys=$(ls /usr/share/keyrings/debian-archive-keyring.{gpg,pgp} 2>/dev/null | head -1)
+    keys=$(find /usr/share/keyrings -name 'debian-archive-keyring.[gp]*' | sort | head -1)
     mkdir -p "$state"/{lists/partial,cache/archives/partial}
     : >"$state/status"
     echo "deb ${keys:+[signed-by=$keys]} ${mirror:-http://deb.debian.org/debian/} sid main" >"$state/sources.list"
     local options=(
         -o "Dir::Etc::sourcelist=$state/sources.list" -o Dir::Etc::sourceparts=- -o "Dir::State=$state"
         -o "Dir::State::status=$state/status" -o "Dir::Cache=$state/cache" -o APT::Sandbox::User=root
+        # A mirror that keeps an earlier state of sid has a Release file that has expired; its signature still holds.
+        -o Acquire::Check-Valid-Until=false
     )
     logged "Debian sid's package lists" apt-get "${options[@]}" update
-    logged "crun, runc and their libraries" apt-get "${options[@]}" install -y --download-only --no-install-recommends crun runc
+    logged "crun, runc, docker-compose and their libraries" \
+        apt-get "${options[@]}" install -y --download-only --no-install-recommends "${programs[@]}"
 }
 
 unpack_sid() {
@@ -40,8 +44,8 @@ unpack_sid() {
     loader=$(find "$new/root" -name 'ld-linux*.so.*' | head -1)
     libraries=${libraries/"$new"/"$peers/sid"}
     loader=${loader/"$new"/"$peers/sid"}
-    for program in crun runc; do
-        cp "$(find "$new/root" -path "*bin/$program" -type f | head -1)" "$new/bin/$program"
+    for program in "${programs[@]}"; do
+        cp "$(find "$new/root/usr" -name "$program" -type f -perm -1 | head -1)" "$new/bin/$program"
         # A static one needs neither.
         if patchelf --print-interpreter "$new/bin/$program" >/dev/null 2>&1; then
             patchelf --set-interpreter "$loader" --force-rpath --set-rpath "$libraries" "$new/bin/$program"
@@ -55,7 +59,7 @@ for peer in "$@"; do
     case $peer in
         debian) ;;
         sid)
-            if [ ! -x "$peers/sid/bin/crun" ]; then
+            if [ ! -x "$peers/sid/bin/${programs[-1]}" ]; then
                 fetch_from_sid
                 unpack_sid
             fi
