@@ -42,11 +42,10 @@ test-vm: ## Run the scenarios that differ on cgroup v2 (ALL=1: all) in an emulat
 	@$(SCRIPTS)/build.sh $(PROFILE)
 	@ALL=$(ALL) $(SCRIPTS)/test.sh vm
 
-test-engines: ## Check minirun under Debian's Docker and Podman, each in namespaces of its own (as root)
+test-engines: ## Check minirun under Debian's Docker, containerd, Podman and Swarm, each in namespaces of its own (as root)
 	@$(SCRIPTS)/setup.sh build engines
 	@$(SCRIPTS)/build.sh $(PROFILE)
-	@integration-tests/engines/docker.sh
-	@integration-tests/engines/podman.sh
+	@integration-tests/engines/all.sh
 
 lint: ## Check formatting, clippy, licences and advisories
 	@$(SCRIPTS)/setup.sh lint

@@ -10,9 +10,22 @@ runtime=$(realpath "${1:-${MINIRUN_BIN:-$repository/bin/minirun}}")
 command -v dockerd >/dev/null || die "dockerd is missing: apt-get install docker.io (or run make test-engines)"
 enter_sandbox "$runtime"
 
-start_dockerd() {
+# BuildKit knows no runtimes: it runs what is called runc in PATH. This one says that it was asked, in a file.
+mkdir -p "$work/runc-is" "$work/runc"
+ln -s "$runtime" "$work/runc/runc"
+printf '#!/bin/sh\necho "$*" >>%s/buildkit-calls\nexec %s/runc/runc "$@"\n' "$work" "$work" >"$work/runc-is/runc"
+chmod +x "$work/runc-is/runc"
+
+# With --userns-remap the daemon asks these files, which are of this mount namespace alone.
+for file in subuid subgid; do
+    printf '%s:500000:65536\n' nobody nogroup >"$work/$file"
+    [ ! -e "/etc/$file" ] || mount --bind "$work/$file" "/etc/$file"
+done
+
+start_dockerd() { # [LINE-OF-CONFIGURATION]
     cat >"$work/daemon.json" <<JSON
 {
+  ${1:-}
   "runtimes": {"tested": {"path": "$runtime"}},
   "default-runtime": "tested",
   "data-root": "$work/data",
@@ -29,7 +42,7 @@ start_dockerd() {
   "default-shm-size": "16M"
 }
 JSON
-    dockerd --config-file "$work/daemon.json" >"$work/dockerd.log" 2>&1 </dev/null &
+    PATH=$work/runc-is:$PATH dockerd --config-file "$work/daemon.json" >"$work/dockerd.log" 2>&1 </dev/null &
     wait_for "dockerd" docker version || { tail -n 20 "$work/dockerd.log"; die "dockerd does not start"; }
 }
 
@@ -117,7 +130,7 @@ check "--ulimit" 0 '^77$' docker run --rm --ulimit nofile=77:77 box sh -c 'ulimi
 check "--oom-score-adj" 0 '^321$' docker run --rm --oom-score-adj 321 box cat /proc/self/oom_score_adj
 check "--sysctl" 0 '^1234$' docker run --rm --sysctl net.core.somaxconn=1234 box cat /proc/sys/net/core/somaxconn
 check "masked and read-only paths" 0 '^0$' docker run --rm box sh -c 'cat /proc/kcore /proc/keys | wc -c; ! echo x 2>/dev/null >/proc/sys/kernel/domainname'
-check "--init reaps as process 1" 0 'docker-init' docker run --rm --init box cat /proc/1/cmdline
+check "--init reaps as process 1" 0 'docker-init' docker run --rm --init box sh -c "tr '\\0' ' ' </proc/1/cmdline"
 
 heading "files"
 check "--read-only" 1 'Read-only file system' docker run --rm --read-only box touch /new
@@ -191,7 +204,7 @@ check "pause" 0 '^paused$' eval 'docker pause work >/dev/null; field work .State
 check "exec into a paused container" 1 'is paused' docker exec work true
 check "unpause" 0 '^running$' eval 'docker unpause work >/dev/null; field work .State.Status'
 check "attach shows the output" 0 'usr1' eval '(sleep 1; docker kill -s USR1 work >/dev/null; sleep 1; docker kill -s TERM work >/dev/null) & docker attach work; wait'
-if [ "${runtime##*/}" = runc ]; then
+if has_verb update; then
     check "update" 0 '^100663296$' eval 'docker start work >/dev/null; docker update --memory 96m --memory-swap 96m work >/dev/null; docker exec work cat '"$memory_file"
 else
     skip "update" "the runtime does not have this verb yet"
@@ -219,7 +232,35 @@ check "health check" 0 '' sick_then_well
 printf 'FROM box\nRUN echo built >/built\nUSER app\nCMD ["cat", "/built"]\n' >"$work/Dockerfile"
 check "build" 0 'Successfully built' env DOCKER_BUILDKIT=0 docker build -t built -f "$work/Dockerfile" "$work/host"
 check "run what was built" 0 '^built$' docker run --rm built
+buildkit() { : >"$work/buildkit-calls" && DOCKER_BUILDKIT=1 docker build --progress plain --no-cache -t kit -f "$work/Dockerfile" "$work/host" && cat "$work/buildkit-calls"; }
+check "build through BuildKit, whose runc this runtime is" 0 '(^| )run --bundle' buildkit
+check "run what BuildKit built" 0 '^built$' docker run --rm kit
 check "rm -f of a running container" 0 '' eval 'docker rm -f life healthy web && ! docker inspect web'
+
+heading "compose"
+if command -v docker-compose >/dev/null; then
+    mkdir "$work/two"
+    cat >"$work/two/docker-compose.yml" <<'YAML'
+version: "2.4"
+services:
+  web:
+    image: box
+    command: httpd -f -p 8000 -h /data
+    mem_limit: 64m
+  asker:
+    image: box
+    depends_on: [web]
+    command: sh -c 'until wget -qO- http://web:8000/file; do sleep 0.2; done; exec sleep 1000'
+YAML
+    compose() { (cd "$work/two" && DOCKER_HOST=unix://$work/docker.sock docker-compose "$@"); }
+    compose_answers() { compose logs asker | grep -q 'from the image'; }
+    check "compose up of two services" 0 'two_asker_1 +\.\.\. done|Creating two_asker_1' compose up -d
+    check "one service finds the other by name" 0 '' wait_for "an answer" compose_answers
+    check "compose exec" 0 '^from the image' compose exec -T asker wget -qO- http://web:8000/file
+    check "compose down" 0 'Removing network|Removing two_web_1' compose down -t 0
+else
+    skip "compose up of two services" "docker-compose is not installed"
+fi
 
 heading "nothing is left"
 docker ps -aq | xargs -r docker rm -f >/dev/null
@@ -229,4 +270,20 @@ check "state" 0 '^$' find "$work/exec" /run -name record.json -o -name state.jso
 check "mounts" 1 '^$' grep -E "$work/(exec|data/(vfs|overlay2)/.*)/.*(merged|rootfs|shm|mounts)" /proc/self/mountinfo
 kill "$(cat "$work/docker.pid")"
 wait
+
+heading "--userns-remap"
+if [ -e /etc/subuid ] && [ -e /etc/subgid ]; then
+    start_dockerd '"userns-remap": "nobody:nogroup",'
+    docker import "$work/image.tar" box >/dev/null
+    check "root of a container is nobody outside" 0 '^ *0 +500000 +65536$' docker run --rm box cat /proc/self/uid_map
+    check "exec in a user namespace" 0 'uid=0' eval 'docker run -d --name mapped box sleep 1000 >/dev/null && docker exec mapped id'
+    check "... and a published host directory keeps its owner" 0 '^65534$' docker run --rm -v "$work/host:/mnt" box stat -c %u /mnt
+    check "an ordinary user in a user namespace" 0 'uid=1000\(app\)' docker run --rm --user app box id
+    check "--memory in a user namespace" 0 '^67108864$' docker run --rm --memory 64m box cat "$memory_file"
+    check "rm -f in a user namespace" 0 '' docker rm -f mapped
+    kill "$(cat "$work/docker.pid")"
+    wait
+else
+    skip "root of a container is nobody outside" "the host has no /etc/subuid and /etc/subgid"
+fi
 count docker

@@ -35,8 +35,8 @@ remove_cgroups() {
     find /sys/fs/cgroup -depth -type d \( -name "$parent" -o -path "*/$parent/*" \) -exec rmdir {} + 2>/dev/null || true
 }
 
-# A busybox root filesystem with two users, as a tar file.
-image_tar() { # FILE
+# A busybox root filesystem with two users, as the directory $work/image.
+image_directory() {
     local root=$work/image busybox
     busybox=$(command -v busybox) || die "busybox is missing: apt-get install busybox-static"
     mkdir -p "$root"/{bin,dev,etc,proc,root,sys,tmp,var/log,data}
@@ -48,8 +48,16 @@ image_tar() { # FILE
     echo 'from the image' >"$root/data/file"
     echo 'not a program' >"$root/data/text"
     chmod 1777 "$root/tmp"
-    tar -C "$root" -cf "$1" .
 }
+
+# The same as a tar file.
+image_tar() { # FILE
+    image_directory
+    tar -C "$work/image" -cf "$1" .
+}
+
+# Whether the runtime has a verb, so that checks of what it lacks are skipped by name.
+has_verb() { "$runtime" "$1" --help >/dev/null 2>&1; }
 
 passed=0 failed=0 skipped=0
 
@@ -60,7 +68,11 @@ fail() { # NAME [LINE...]
     shift
     printf '    %s\n' "$@" >&2
 }
-skip() { skipped=$((skipped + 1)); say "- SKIPPED $1: $2"; }
+skip() {
+    skipped=$((skipped + 1))
+    say "- SKIPPED $1: $2"
+    [ -z "${MINIRUN_ENGINE_SUMMARY:-}" ] || echo "  skipped $1: $2" >>"$MINIRUN_ENGINE_SUMMARY"
+}
 
 # Runs a command and compares its exit status (a pattern of the shell) and its output (both streams) with an extended regular expression.
 check() { # NAME STATUS PATTERN COMMAND...
@@ -78,13 +90,13 @@ check() { # NAME STATUS PATTERN COMMAND...
 # A command may be a function of the script, which timeout(1) could not start: they are all exported.
 in_time() { timeout -k 5 60 bash -c '"$@"' in_time "$@"; }
 
-# Waits for what sends no event.
+# Waits for what sends no event, 50 s: a check has 60.
 wait_for() { # WHAT COMMAND...
-    local what=$1 deadline=$((SECONDS + 30))
+    local what=$1 deadline=$((SECONDS + 50))
     shift
     until "$@" >/dev/null 2>&1; do
         if [ $SECONDS -gt $deadline ]; then
-            echo "waited 30 s for $what"
+            echo "waited 50 s for $what"
             return 1
         fi
         sleep 0.1
@@ -95,7 +107,9 @@ wait_for() { # WHAT COMMAND...
 on_terminal() { script -qec "$*" /dev/null; }
 
 count() { # ENGINE
+    local line="$1 with ${runtime##*/}: $passed passed, $failed failed, $skipped skipped"
     say ""
-    say "$1 with ${runtime##*/}: $passed passed, $failed failed, $skipped skipped"
+    say "$line"
+    [ -z "${MINIRUN_ENGINE_SUMMARY:-}" ] || echo "$line" >>"$MINIRUN_ENGINE_SUMMARY"
     [ "$failed" = 0 ]
 }

@@ -35,7 +35,11 @@ packages_of() {
             available docker.io golang-github-containers-common
             ;;
         # Where there is an init system Debian starts Docker's own service; the checks use a daemon of theirs.
-        engines) echo docker.io podman busybox-static util-linux iproute2 mount tar procps ;;
+        # CRIU and Compose only where there are packages: the checks that need them are skipped by name.
+        engines)
+            echo docker.io podman containerd runc busybox-static util-linux iproute2 iptables mount tar procps
+            available docker-compose criu
+            ;;
         *) die "setup.sh: unknown group $1 (known: build rootfs test demo lint vm compare bench bench-net bench-shop engines)" ;;
     esac
 }
