@@ -28,6 +28,8 @@ mod faults;
 mod firewall;
 #[path = "scenarios/hooks.rs"]
 mod hooks;
+#[path = "scenarios/id_mapped.rs"]
+mod id_mapped;
 #[path = "scenarios/lifecycle.rs"]
 mod lifecycle;
 #[path = "scenarios/limits.rs"]
@@ -42,6 +44,8 @@ mod names;
 mod namespaces;
 #[path = "scenarios/native.rs"]
 mod native;
+#[path = "scenarios/net_devices.rs"]
+mod net_devices;
 #[path = "scenarios/network.rs"]
 mod network;
 #[path = "scenarios/network_bad_input.rs"]

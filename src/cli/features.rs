@@ -5,6 +5,7 @@ use crate::container;
 use crate::error::Result;
 use crate::init::hooks::Point;
 use crate::init::namespaces;
+use crate::net;
 use crate::rootfs;
 use crate::security::capabilities;
 use crate::security::seccomp::known as seccomp;
@@ -26,6 +27,8 @@ pub(super) fn run() -> Result<u8> {
         seccomp_archs: &seccomp::ARCHITECTURES,
         seccomp_known_flags: &seccomp::KNOWN_FLAGS,
         seccomp_supported_flags: &seccomp::SUPPORTED_FLAGS,
+        id_mapped_mounts: rootfs::ID_MAPPED_MOUNTS,
+        net_devices: net::DEVICES,
         cgroup_rdma: Limits::RDMA,
         unsafe_annotations: &[container::ANNOTATION_PREFIX],
     };

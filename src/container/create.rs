@@ -123,6 +123,7 @@ fn make(
         limits,
         network,
         shared,
+        devices,
         plan,
     } = prepared;
     let set_up = || -> Result<(File, Option<OwnedFd>, init::Cgroup)> {
@@ -151,15 +152,22 @@ fn make(
         options,
         console: None,
         hooks_ran: false,
+        devices,
+        moved: None,
     };
     let result = parent::create(plan, &cgroup, listener.as_ref(), &mut creation).and_then(|created| {
         creation.finish(&created.child)?;
         Ok(created)
     });
     let (console, hooks_ran) = (creation.console.take(), creation.hooks_ran);
-    result
-        .map(|created| (created, console))
-        .map_err(|error| Failure { error, hooks_ran })
+    let moved = creation.moved.take();
+    result.map(|created| (created, console)).map_err(|error| Failure {
+        error: match moved.map_or(Ok(()), net::Moved::back) {
+            Ok(()) => error,
+            Err(remains) => error.hint(format_args!("a network device is not back: {remains}")),
+        },
+        hooks_ran,
+    })
 }
 
 /// The runtime's work while the child sets up the container.
@@ -173,6 +181,9 @@ struct Creation<'a> {
     options: &'a Options,
     console: Option<OwnedFd>,
     hooks_ran: bool,
+    devices: &'a [net::Device],
+    /// The way back for them, until the container exists.
+    moved: Option<net::Moved>,
 }
 
 impl Stops for Creation<'_> {
@@ -192,6 +203,11 @@ impl Stops for Creation<'_> {
                 "--network: the container whose network was to be shared has stopped meanwhile",
             ));
         }
+        // Before the child sets kernel parameters, which may be those of a device.
+        if !self.devices.is_empty() {
+            let namespace = network_namespace(child)?;
+            self.moved = Some(net::move_into(namespace.as_fd(), self.devices)?);
+        }
         // Without hooks nobody can look at a container that is being made for longer than it takes to make it, and the
         // child dies with us: the record need not name it yet.
         let hooks = [Point::Prestart, Point::CreateRuntime, Point::CreateContainer];
@@ -205,8 +221,7 @@ impl Stops for Creation<'_> {
         if self.network.endpoints().is_empty() {
             return Ok(());
         }
-        let path = format!("/proc/{}/ns/net", child.pid);
-        let namespace = File::open(&path).os("open", &path)?;
+        let namespace = network_namespace(child)?;
         self.record.attachment = net::attach(
             &net::Dirs::default(),
             &net::Request {
@@ -274,6 +289,11 @@ impl Creation<'_> {
             None => Ok(()),
         }
     }
+}
+
+fn network_namespace(child: &Child) -> Result<File> {
+    let path = format!("/proc/{}/ns/net", child.pid);
+    File::open(&path).os("open", &path)
 }
 
 /// How a child gets into the control group, in init's words.

@@ -35,6 +35,8 @@ pub(super) struct Prepared {
     pub(super) network: Network,
     /// Whose network namespace it will be in, when that is another container's.
     pub(super) shared: Option<Shared>,
+    /// What moves into its network namespace.
+    pub(super) devices: Vec<net::Device>,
     /// For the first process and its parent.
     pub(super) plan: init::Plan,
 }
@@ -140,8 +142,20 @@ pub(super) fn prepare(store: &Store, options: &Options) -> Result<Prepared> {
         limits,
         network,
         shared,
+        devices: devices(&spec)?,
         plan,
     })
+}
+
+/// `linux.netDevices`, in the words of networks.
+fn devices(spec: &Spec) -> Result<Vec<net::Device>> {
+    let planned = spec::net_device::plan(spec)?;
+    let device = |device: spec::net_device::NetDevice| net::Device {
+        name: device.name,
+        target: device.target,
+        field: device.field,
+    };
+    Ok(planned.into_iter().map(device).collect())
 }
 
 /// Another container whose network namespace is shared.

@@ -15,7 +15,7 @@ use super::hooks::Point;
 use super::namespaces::Opened;
 use super::process::TerminalSize;
 use super::protocol::{Channel, ToChild, ToParent};
-use super::{Cgroup, Plan, hook_state};
+use super::{Cgroup, Plan, hook_state, id_mapped};
 use crate::error::{Error, OsContext, Result};
 use crate::rootfs::RootFd;
 use crate::spec::state::Status;
@@ -42,11 +42,12 @@ fn script(plan: &Plan, inherited: &Inherited<'_>, channel: &mut Channel) -> Resu
     // Before joining anything: no process of a container may look into this one.
     set_dumpable(false).os("set", "dumpable")?;
     die_with_parent()?;
+    let id_mapped = id_mapped::receive(plan, channel)?;
     wait_for(channel, ToChild::Go);
     inherited.cgroup.join()?;
     plan.namespaces.settle(inherited.namespaces)?;
     // Before the ids change: the container's root may not be allowed to reach what is mounted into it.
-    let mut root = plan.rootfs.open()?;
+    let mut root = plan.rootfs.open(id_mapped)?;
     plan.namespaces.become_root()?;
     setsid().os("create", "session")?;
     set_up_kernel(plan)?;

@@ -2,7 +2,7 @@
 //!
 //! [`protocol`] has the chart of their conversation. [`parent`] is the runtime's side of it, `child` and [`exec`] are
 //! the two scripts that run after the clone; [`exe`] keeps the runtime's own binary out of their reach; [`namespaces`],
-//! [`hooks`], [`console`], [`sysctl`] and [`process`] are what the scripts are made of. Everything that can be computed is
+//! `id_mapped`, [`hooks`], [`console`], [`sysctl`] and [`process`] are what the scripts are made of. Everything that can be computed is
 //! in the [`Plan`] before the clone.
 
 mod cgroup;
@@ -12,6 +12,7 @@ mod environment;
 pub mod exe;
 pub mod exec;
 pub mod hooks;
+mod id_mapped;
 pub mod namespaces;
 pub mod parent;
 pub mod process;

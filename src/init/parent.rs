@@ -7,7 +7,7 @@ use nix::unistd::Pid;
 
 use super::child::{self, Inherited};
 use super::protocol::{Channel, ToChild, ToParent};
-use super::{Cgroup, Plan};
+use super::{Cgroup, Plan, id_mapped};
 use crate::error::{Error, Kind, OsContext, Result};
 use crate::sys::clone::Child;
 
@@ -98,6 +98,7 @@ fn converse(plan: &Plan, channel: &Channel, child: &Child, stops: &mut impl Stop
         write_oom_score_adj(child.pid, adjustment)?;
     }
     stops.cloned(child)?;
+    id_mapped::lend(plan, child.pid, channel)?;
     channel.tell(ToChild::Go)?;
     stops.meanwhile(child)?;
     loop {

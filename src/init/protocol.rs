@@ -5,6 +5,7 @@
 //!   ----------------                              -----------------
 //!   clone3 with all new namespaces ───────────▶   dies with its parent from here on
 //!   record the pid; write id mappings
+//!                        ── mounts (each an fd) ▶   only id-mapped ones, which the child may not make
 //!                        ── Go ───────────────▶   join cgroup and namespaces, host name, sysctls
 //!   attach networks meanwhile                     mounts and devices, the host's root still visible
 //!                        ◀─────────── Mounted ──
@@ -117,6 +118,28 @@ impl Channel {
             b"d" => Ok(Some(ToChild::Detach)),
             b"s" => Ok(Some(ToChild::Start)),
             other => Err(unknown(other)),
+        }
+    }
+
+    /// Sends the child a descriptor that it knows to wait for.
+    ///
+    /// # Errors
+    /// `EPIPE` when the child is gone.
+    pub fn lend(&self, fd: BorrowedFd<'_>) -> Result<()> {
+        socket::send(self.socket.as_fd(), b"l", Some(fd)).os("send to", "the container's init process")
+    }
+
+    /// The child's side of [`Channel::lend`].
+    ///
+    /// # Errors
+    /// When something else comes, or nothing more.
+    pub fn borrowed(&self) -> Result<OwnedFd> {
+        let mut buffer = [0; 16];
+        let (length, fd) =
+            socket::receive(self.socket.as_fd(), &mut buffer).os("receive from", "the runtime")?;
+        match (&buffer[..length], fd) {
+            (b"l", Some(fd)) => Ok(fd),
+            (other, _) => Err(unknown(other)),
         }
     }
 
@@ -235,6 +258,19 @@ mod tests {
         let file = std::fs::File::open("/dev/null").unwrap();
         child.report(&ToParent::Console(file.into())).unwrap();
         assert!(matches!(parent.next().unwrap(), ToParent::Console(_)));
+    }
+
+    #[test]
+    fn a_lent_descriptor_arrives_before_the_next_word() {
+        let (parent, child) = Channel::pair().unwrap();
+        parent
+            .lend(std::fs::File::open("/dev/null").unwrap().as_fd())
+            .unwrap();
+        parent.tell(ToChild::Go).unwrap();
+        assert!(child.borrowed().is_ok());
+        assert_eq!(child.hear().unwrap(), Some(ToChild::Go));
+        parent.tell(ToChild::Go).unwrap();
+        assert!(child.borrowed().is_err());
     }
 
     #[test]

@@ -224,7 +224,7 @@ fn boot_id() -> Result<String> {
     Ok(std::fs::read_to_string(PATH).os("read", PATH)?.trim().to_owned())
 }
 
-fn get(name: &str) -> Request {
+pub(super) fn get(name: &str) -> Request {
     let mut message = LinkMessage::default();
     message.attributes = vec![
         LinkAttribute::IfName(name.to_owned()),
@@ -291,7 +291,7 @@ fn pair(lease: &Lease, mtu: Option<u32>, bridge: u32, netns: BorrowedFd<'_>) -> 
     message
 }
 
-fn up(index: u32) -> LinkMessage {
+pub(super) fn up(index: u32) -> LinkMessage {
     let mut message = LinkMessage::default();
     message.header.index = index;
     message.header.flags = LinkFlags::Up;

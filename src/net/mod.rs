@@ -20,6 +20,7 @@
 //! | who has what | `lease`, `history`, `subnet`, `prefix`, `taken`, `routes`; `file` writes them all |
 //! | who may be asked for | `readiness` |
 //! | a container comes or goes | `membership`, over `link`, `bridge`, `sysctl`, `namespace`, `names`, `firewall` |
+//! | a container is given a device of the host | `device` |
 //! | something is amiss | `reconcile` |
 //! | looking | `inventory`, `traffic`, `flows` (over `conntrack`, `sockets`, `observe`), `topology` |
 //! | the kernel's languages | `netlink`, `nftables` |
@@ -29,6 +30,7 @@ mod bridge;
 pub mod conntrack;
 mod creation;
 mod definition;
+mod device;
 mod endpoint;
 mod file;
 mod files;
@@ -67,6 +69,7 @@ use serde::{Deserialize, Serialize};
 pub use self::amend::{CountedRule, NetworkPolicy, allow, amend, deny, policies};
 pub use self::creation::{Wish, create};
 pub use self::definition::{DEFAULT, Definition, Dirs, Driver, names};
+pub use self::device::{DEVICES, Device, Moved, move_into};
 pub use self::endpoint::{Endpoint, Mac, is_host_name};
 pub use self::files::{hostname, hosts, own_lines, resolv_conf};
 pub use self::firewall::{Counted, Counters, Refused, RuleCounters, counters};

@@ -48,7 +48,8 @@ struct Target {
 }
 
 impl Attacher<'_> {
-    /// Does one mount. `source` is the opened source of a bind mount, when it had to be opened early.
+    /// Does one mount. `source` is the opened source of a bind mount, when it had to be opened early, or that mount when it is
+    /// id-mapped.
     pub(super) fn mount(
         &mut self,
         action: &Action,
@@ -143,7 +144,16 @@ impl Attacher<'_> {
         after: &After,
         source: Option<OwnedFd>,
     ) -> Result<()> {
-        let source = source.map_or_else(|| open_source(&bind.source), Ok)?;
+        let source = match (source, &bind.id_map) {
+            (Some(source), _) => source,
+            (None, None) => open_source(&bind.source)?,
+            (None, Some(_)) => {
+                return Err(Error::new(
+                    Kind::Os,
+                    "the runtime did not make this id-mapped mount",
+                ));
+            }
+        };
         let stat = fstat(&source).os("stat bind source", bind.source.to_string_lossy())?;
         if bind.only_proc {
             check_proc_source(&source, &stat)?;
@@ -154,9 +164,12 @@ impl Attacher<'_> {
             Make::File
         };
         let target = self.target(destination, make)?;
-        let detached = clone_tree(&source, bind.recursive).os("open_tree", bind.source.to_string_lossy())?;
-        // A mount holds its source by itself; thousands of mounts must not need thousands of descriptors.
-        drop(source);
+        let detached = match &bind.id_map {
+            // A copy of a mount that belongs to a user namespace above could not be made here, and need not be.
+            Some(_) => source,
+            // A mount holds its source by itself; thousands of mounts must not need thousands of descriptors.
+            None => clone_tree(source, bind.recursive).os("open_tree", bind.source.to_string_lossy())?,
+        };
         set_bind_attributes(&detached, false, bind.attributes)?;
         self.attach(&detached, &target, destination, after)
     }

@@ -11,7 +11,7 @@
 //! // In the parent, before any side effect:
 //! let plan = Plan::new(spec, Path::new("/bundle"), &CgroupMounts::None, &[], no_pivot)?;
 //! // In the child, in its new mount namespace; in a user namespace before the ids change:
-//! let mut rootfs = plan.open()?;
+//! let mut rootfs = plan.open(Vec::new())?;
 //! // With the ids of the container's root:
 //! rootfs.mount_all()?;
 //! // The console (`rootfs.root().bind_file`) and the hooks createRuntime and createContainer come here.
@@ -24,6 +24,7 @@
 //! | `plan`, `mount_plan`, `options` | from config.json to [`Plan`], pure |
 //! | `root_fd` | [`RootFd`]: from a path in the container to a descriptor |
 //! | `attach`, `long_options`, `copy_up` | the mounts |
+//! | `id_map` | those whose ids are mapped, which the runtime makes |
 //! | `devices` | device nodes and the links in /dev |
 //! | `switch`, `kernel_mounts` | pivot_root(2), or what stands for it |
 //! | `finish` | masked and read-only paths |
@@ -32,6 +33,7 @@ mod attach;
 mod copy_up;
 mod devices;
 mod finish;
+mod id_map;
 mod kernel_mounts;
 mod long_options;
 mod mount_plan;
@@ -50,6 +52,7 @@ use nix::mount::MsFlags;
 use nix::sys::stat::{Mode, umask};
 
 pub use self::copy_up::copy_up;
+pub use self::id_map::{ID_MAPPED_MOUNTS, IdMapped, Maps};
 pub use self::options::MOUNT_OPTIONS;
 pub use self::plan::{CgroupMounts, ExtraBind, Plan};
 pub use self::root_fd::RootFd;
@@ -66,7 +69,7 @@ use crate::sys::mount::{self, Change, Propagation, attribute, clone_tree, set_at
 pub struct Rootfs<'plan> {
     plan: &'plan Plan,
     root: RootFd,
-    /// Sources of bind mounts that had to be opened early, in the order of the plan's mounts.
+    /// Sources of bind mounts that had to be opened early, and id-mapped mounts, in the order of the plan's mounts.
     sources: Vec<Option<OwnedFd>>,
     proc_device: Option<libc::dev_t>,
     read_only_later: Vec<OwnedFd>,
@@ -76,11 +79,11 @@ impl Plan {
     /// Cuts the mount namespace off from the host's as `linux.rootfsPropagation` wants (slave unless given, as in runc),
     /// and opens the root. To be called in the new mount namespace, by its only thread, with the host's root visible;
     /// in a user namespace before the ids are changed: the sources of bind mounts are opened here, because the
-    /// container's root may not be allowed to reach them.
+    /// container's root may not be allowed to reach them. `id_mapped` are the mounts of [`Plan::id_mapped`], made.
     ///
     /// # Errors
     /// When the root or a source cannot be opened.
-    pub fn open(&self) -> Result<Rootfs<'_>> {
+    pub fn open(&self, id_mapped: Vec<OwnedFd>) -> Result<Rootfs<'_>> {
         let root = match self.switch {
             Switch::Chroot => self.open_root()?,
             Switch::Pivot | Switch::Move => {
@@ -89,10 +92,12 @@ impl Plan {
             }
         };
         let mut sources = Vec::new();
-        if self.user_namespace {
+        let mut id_mapped = id_mapped.into_iter().fuse();
+        if self.user_namespace || id_mapped.len() > 0 {
             for mount in &self.mounts {
                 sources.push(match &mount.action {
-                    Action::Bind(bind) => Some(
+                    Action::Bind(bind) if bind.id_map.is_some() => id_mapped.next(),
+                    Action::Bind(bind) if self.user_namespace => Some(
                         open_source(&bind.source)
                             .map_err(|error| error.during(format_args!("mount {}", mount.label)))?,
                     ),

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::Mount as MountSpec;
 
+use super::id_map::{IdMap, Ids};
 use super::options::{Bind, Options};
 use super::plan::{CgroupMounts, ExtraBind, c_string, clean};
 use super::root_fd::Links;
@@ -87,6 +88,8 @@ pub(super) struct BindMount {
     pub(super) attributes: Change,
     /// The source must be the root of a procfs.
     pub(super) only_proc: bool,
+    /// Made by the runtime then, and handed to the child.
+    pub(super) id_map: Option<IdMap>,
 }
 
 /// A change of what is mounted at the destination.
@@ -123,6 +126,7 @@ impl Mount {
         mounts: &[MountSpec],
         bundle: &Path,
         cgroups: &CgroupMounts,
+        ids: Ids<'_>,
         warnings: &mut Vec<String>,
     ) -> Result<Vec<Mount>> {
         let plan = |(index, mount): (usize, &MountSpec)| {
@@ -133,20 +137,28 @@ impl Mount {
                     mount.destination().display()
                 ));
             }
-            Mount::plan(mount, &field, bundle, cgroups)
+            Mount::plan(mount, &field, bundle, cgroups, ids)
         };
         mounts.iter().enumerate().map(plan).collect()
     }
 
-    fn plan(mount: &MountSpec, field: &str, bundle: &Path, cgroups: &CgroupMounts) -> Result<Mount> {
-        if mount.uid_mappings().is_some() || mount.gid_mappings().is_some() {
-            let field = format!("{field}.uidMappings and {field}.gidMappings");
-            return Err(Error::unsupported(field, "id-mapped mounts"));
-        }
+    fn plan(
+        mount: &MountSpec,
+        field: &str,
+        bundle: &Path,
+        cgroups: &CgroupMounts,
+        ids: Ids<'_>,
+    ) -> Result<Mount> {
         let options = Options::parse(
             mount.options().as_deref().unwrap_or_default(),
             &format!("{field}.options"),
         )?;
+        let id_map = IdMap::plan(mount, options.id_map.as_ref(), ids, field)?;
+        if id_map.is_some() && (options.bind.is_none() || options.remount) {
+            // The words are runc's.
+            let why = "id-mapped mounts are only supported for bind mounts";
+            return Err(Error::invalid(field, why));
+        }
         let fs_type = mount.typ().as_deref().unwrap_or_default();
         let path = clean(mount.destination());
         let kind = match (options.bind, fs_type) {
@@ -171,6 +183,7 @@ impl Mount {
                 recursive: bind == Bind::Tree,
                 attributes: options.attributes,
                 only_proc: destination.path.as_c_str() == c"/proc",
+                id_map,
             })
         } else {
             Action::without_bind(mount, fs_type, options, field, cgroups)?
@@ -199,6 +212,7 @@ impl Mount {
                 recursive: false,
                 attributes,
                 only_proc: false,
+                id_map: None,
             }),
             after: After {
                 propagation: vec![(Propagation::Private, false)],
@@ -280,6 +294,7 @@ impl Action {
                     recursive: false,
                     attributes,
                     only_proc: false,
+                    id_map: None,
                 }))
             }
             ("cgroup", CgroupMounts::V1 { controllers }) => {

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::sys::mount::{Change, Propagation, attribute};
 
 /// The options that this runtime acts on by itself, sorted: `mountOptions` of the features document.
-pub const MOUNT_OPTIONS: [&str; 60] = [
+pub const MOUNT_OPTIONS: [&str; 62] = [
     "async",
     "atime",
     "bind",
@@ -19,6 +19,7 @@ pub const MOUNT_OPTIONS: [&str; 60] = [
     "diratime",
     "dirsync",
     "exec",
+    "idmap",
     "iversion",
     "lazytime",
     "loud",
@@ -42,6 +43,7 @@ pub const MOUNT_OPTIONS: [&str; 60] = [
     "relatime",
     "remount",
     "rexec",
+    "ridmap",
     "rnoatime",
     "rnodev",
     "rnodiratime",
@@ -90,6 +92,8 @@ pub(super) struct Options {
     pub(super) superblock: Vec<&'static CStr>,
     /// Propagation types in the order given; the flag says whether for all mounts below too.
     pub(super) propagation: Vec<(Propagation, bool)>,
+    /// `idmap` or `ridmap`.
+    pub(super) id_map: Option<IdMapOption>,
     /// Everything else, for the file system itself: `size=64k`, `newinstance`.
     pub(super) data: Vec<(CString, Option<CString>)>,
 }
@@ -101,6 +105,15 @@ pub(super) enum Bind {
     One,
     /// `rbind`: and everything mounted below.
     Tree,
+}
+
+/// `idmap` or `ridmap`, which may carry a mapping: `idmap=uids=0-1000-1;gids=0-1000-1`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct IdMapOption {
+    /// The mount alone, or all below it too.
+    pub(super) recursive: bool,
+    /// What stands behind the name.
+    pub(super) mapping: Option<String>,
 }
 
 /// What one option name stands for.
@@ -120,7 +133,7 @@ enum Meaning {
     Superblock(&'static CStr),
     NotSuperblock(&'static CStr),
     Propagation(Propagation, bool),
-    IdMap,
+    IdMap(IdMapOption),
     Data,
 }
 
@@ -181,8 +194,16 @@ impl Meaning {
             "unbindable" | "runbindable" => {
                 Propagation(self::Propagation::Unbindable, option.starts_with('r'))
             }
-            "idmap" | "ridmap" => IdMap,
-            _ => Data,
+            _ => match option
+                .split_once('=')
+                .map_or((option, None), |(name, rest)| (name, Some(rest)))
+            {
+                (name @ ("idmap" | "ridmap"), mapping) => IdMap(IdMapOption {
+                    recursive: name == "ridmap",
+                    mapping: mapping.map(str::to_owned),
+                }),
+                _ => Data,
+            },
         }
     }
 }
@@ -191,7 +212,7 @@ impl Options {
     /// Reads the options of one mount; `field` is their path in config.json, for errors.
     ///
     /// # Errors
-    /// For id-mapped mounts (not supported), a NUL byte, and data for a file system on a bind mount, which has none.
+    /// For a NUL byte, and data for a file system on a bind mount, which has none.
     pub(super) fn parse(options: &[String], field: &str) -> Result<Options> {
         let mut parsed = Options::default();
         for option in options {
@@ -231,12 +252,7 @@ impl Options {
             Meaning::Superblock(name) => self.superblock.push(name),
             Meaning::NotSuperblock(name) => self.superblock.retain(|other| *other != name),
             Meaning::Propagation(propagation, tree) => self.propagation.push((propagation, tree)),
-            Meaning::IdMap => {
-                return Err(Error::unsupported(
-                    field,
-                    format_args!("{option}: id-mapped mounts"),
-                ));
-            }
+            Meaning::IdMap(option) => self.id_map = Some(option),
             Meaning::Data => self.data.push(key_and_value(option, field)?),
         }
         Ok(())
@@ -362,15 +378,22 @@ mod tests {
     }
 
     #[test]
-    fn id_mapped_mounts_name_the_field() {
-        let error = parse(&["bind", "ridmap"]).unwrap_err();
-        assert_eq!(error.kind(), crate::error::Kind::Unsupported);
-        assert!(
-            error
-                .to_string()
-                .starts_with("mounts[3].options is not supported"),
-            "{error}"
-        );
+    fn id_maps_are_never_data_of_the_file_system() {
+        for (option, recursive, mapping) in [
+            ("idmap", false, None),
+            ("ridmap", true, None),
+            (
+                "idmap=uids=0-1-1;gids=0-1-1",
+                false,
+                Some("uids=0-1-1;gids=0-1-1"),
+            ),
+        ] {
+            let options = parse(&["bind", option]).unwrap();
+            let mapping = mapping.map(str::to_owned);
+            assert_eq!(options.id_map, Some(IdMapOption { recursive, mapping }));
+            assert!(options.data.is_empty());
+        }
+        assert_eq!(parse(&["idmapped"]).unwrap().id_map, None);
     }
 
     #[test]

@@ -7,7 +7,8 @@ use std::path::{Component, Path, PathBuf};
 use oci_spec::runtime::{LinuxNamespaceType, Spec};
 
 use super::devices::DevicePlan;
-use super::mount_plan::Mount;
+use super::id_map::{IdMapped, Ids};
+use super::mount_plan::{Action, Mount};
 use crate::error::{Error, Result};
 use crate::sys::mount::Propagation;
 
@@ -121,6 +122,15 @@ impl Plan {
             spec.mounts().as_deref().unwrap_or_default(),
             bundle,
             cgroups,
+            Ids {
+                user_namespace,
+                uids: linux
+                    .and_then(|linux| linux.uid_mappings().as_deref())
+                    .unwrap_or_default(),
+                gids: linux
+                    .and_then(|linux| linux.gid_mappings().as_deref())
+                    .unwrap_or_default(),
+            },
             &mut warnings,
         )?;
         let binds_dev = mounts.iter().any(|mount| mount.binds_at(c"/dev"));
@@ -166,6 +176,18 @@ impl Plan {
     /// What is odd in config.json but does not stop the container.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
+    }
+
+    /// The id-mapped mounts, in the order in which [`Plan::open`] takes them.
+    pub fn id_mapped(&self) -> impl Iterator<Item = IdMapped<'_>> {
+        self.mounts.iter().filter_map(|mount| match &mount.action {
+            Action::Bind(bind) => Some(IdMapped {
+                bind,
+                id_map: bind.id_map.as_ref()?,
+                propagation: self.host_propagation,
+            }),
+            _ => None,
+        })
     }
 
     /// What cannot be had without a mount namespace, or without pivot_root.

@@ -38,6 +38,10 @@ pub struct Known<'a> {
     pub seccomp_known_flags: &'a [&'a str],
     /// Those of them that it acts on.
     pub seccomp_supported_flags: &'a [&'a str],
+    /// Whether mounts can be id-mapped.
+    pub id_mapped_mounts: bool,
+    /// Whether devices of the host can be moved into a container's network namespace.
+    pub net_devices: bool,
     /// Whether the `rdma` controller's limits are applied.
     pub cgroup_rdma: bool,
     /// Annotations of config.json that change what the runtime does; a trailing dot stands for a prefix.
@@ -82,8 +86,10 @@ impl Known<'_> {
             .set_selinux(Some(Selinux::default().set_enabled(Some(false)).clone()))
             .set_intel_rdt(Some(IntelRdt::default().set_enabled(Some(false)).clone()))
             .set_memory_policy(Some(no_memory_policy()))
-            .set_mount_extensions(Some(no_id_mapped_mounts()))
-            .set_net_devices(Some(NetDevices::default().set_enabled(Some(false)).clone()));
+            .set_mount_extensions(Some(mount_extensions(self.id_mapped_mounts)))
+            .set_net_devices(Some(
+                NetDevices::default().set_enabled(Some(self.net_devices)).clone(),
+            ));
         linux
     }
 
@@ -117,8 +123,8 @@ fn no_memory_policy() -> MemoryPolicy {
     policy
 }
 
-fn no_id_mapped_mounts() -> MountExtensions {
-    let idmap = IDMap::default().set_enabled(Some(false)).clone();
+fn mount_extensions(id_mapped: bool) -> MountExtensions {
+    let idmap = IDMap::default().set_enabled(Some(id_mapped)).clone();
     MountExtensions::default().set_idmap(Some(idmap)).clone()
 }
 
@@ -142,6 +148,8 @@ mod tests {
         seccomp_archs: &[Arch::ScmpArchX86_64],
         seccomp_known_flags: &["SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_TSYNC"],
         seccomp_supported_flags: &["SECCOMP_FILTER_FLAG_LOG"],
+        id_mapped_mounts: true,
+        net_devices: true,
         cgroup_rdma: true,
         unsafe_annotations: &["minirun."],
     };
@@ -172,8 +180,8 @@ mod tests {
                     "selinux": {"enabled": false},
                     "intelRdt": {"enabled": false},
                     "memoryPolicy": {"modes": [], "flags": []},
-                    "mountExtensions": {"idmap": {"enabled": false}},
-                    "netDevices": {"enabled": false}
+                    "mountExtensions": {"idmap": {"enabled": true}},
+                    "netDevices": {"enabled": true}
                 },
                 "annotations": {"io.minirun.version": env!("CARGO_PKG_VERSION")},
                 "potentiallyUnsafeConfigAnnotations": ["minirun."]

@@ -21,6 +21,7 @@ pub mod features;
 pub mod id;
 mod json;
 pub mod load;
+pub mod net_device;
 mod shape;
 pub mod state;
 pub mod sysctl;

@@ -158,7 +158,7 @@ fn a_console_is_not_bound_through_a_link() {
         host.mkdir("/dev");
         host.link("/dev/console", host.canary.join("alive"));
         let plan = host.plan(tmpfs_at("/tmp")).unwrap();
-        let rootfs = plan.open().unwrap();
+        let rootfs = plan.open(Vec::new()).unwrap();
         let null = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty()).unwrap();
         let error = rootfs
             .root()
@@ -185,7 +185,7 @@ fn a_masked_path_that_is_a_link_is_refused() {
         for property in ["maskedPaths", "readonlyPaths"] {
             let plan = host.plan(json!({"linux": {property: ["/alias"]}})).unwrap();
             let error = enter_in_child_namespace(move || {
-                let mut rootfs = plan.open()?;
+                let mut rootfs = plan.open(Vec::new())?;
                 rootfs.mount_all()?;
                 rootfs.pivot()
             });
@@ -211,7 +211,7 @@ fn a_null_device_that_is_a_file_is_not_used_as_a_mask() {
             .plan(json!({"mounts": bind, "linux": {"maskedPaths": ["/file"]}}))
             .unwrap();
         let error = enter_in_child_namespace(move || {
-            let mut rootfs = plan.open()?;
+            let mut rootfs = plan.open(Vec::new())?;
             rootfs.mount_all()?;
             rootfs.pivot()
         });
@@ -269,7 +269,7 @@ fn a_racing_rename_never_makes_or_mounts_anything_on_the_host() {
         host.mkdir("/dir");
         host.link("/trap", &host.canary);
         let plan = host.plan(json!({})).unwrap();
-        let rootfs = plan.open().unwrap();
+        let rootfs = plan.open(Vec::new()).unwrap();
         let null = open("/dev/null", OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).unwrap();
         let (mut made, mut bound) = (0, 0);
         while_swapping(host, "dir", "trap", || {
@@ -309,7 +309,7 @@ fn a_racing_rename_never_moves_a_whole_mount_set_to_the_host() {
         let plan = host.plan(mounts(config)).unwrap();
         while_swapping(host, "data", "trap", || {
             for _ in 0..ROUNDS {
-                let _ = plan.open().and_then(|mut rootfs| rootfs.mount_all());
+                let _ = plan.open(Vec::new()).and_then(|mut rootfs| rootfs.mount_all());
                 clear_mounts(&bundle);
             }
         });

@@ -82,13 +82,13 @@ impl Host {
 
     /// Everything up to the switch.
     fn mount(&self, config: Value) -> Result<()> {
-        self.plan(config)?.open()?.mount_all()
+        self.plan(config)?.open(Vec::new())?.mount_all()
     }
 
     /// Everything; afterwards the thread is in the container.
     fn enter(&self, config: Value) -> Result<()> {
         let plan = self.plan(config)?;
-        let mut rootfs = plan.open()?;
+        let mut rootfs = plan.open(Vec::new())?;
         rootfs.mount_all()?;
         rootfs.pivot()
     }

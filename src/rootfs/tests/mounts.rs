@@ -365,7 +365,7 @@ fn a_v1_cgroup_mount_shows_the_containers_own_directories() {
         let config =
             mounts(json!([{"destination": "/sys/fs/cgroup", "type": "cgroup", "options": ["ro", "nosuid"]}]));
         let plan = plan(config, &host.bundle, &cgroups).unwrap();
-        plan.open().unwrap().mount_all().unwrap();
+        plan.open(Vec::new()).unwrap().mount_all().unwrap();
         let read = |path: &str| fs::read_to_string(host.inside(path)).unwrap();
         assert_eq!(read("/sys/fs/cgroup/cpuacct/tasks"), "cpu");
         assert_eq!(read("/sys/fs/cgroup/systemd/tasks"), "systemd");

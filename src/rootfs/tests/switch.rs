@@ -120,7 +120,7 @@ fn without_pivot_root_the_container_looks_the_same() {
             true,
         )
         .unwrap();
-        let mut rootfs = plan.open().unwrap();
+        let mut rootfs = plan.open(Vec::new()).unwrap();
         rootfs.mount_all().unwrap();
         rootfs.pivot().unwrap();
         assert_is_the_default_container();
@@ -132,7 +132,7 @@ fn without_a_mount_namespace_the_root_is_entered_by_chroot() {
     on_a_host(|host| {
         let before = mountinfo().lines().count();
         let plan = host.plan(json!({"linux": {"namespaces": []}})).unwrap();
-        let mut rootfs = plan.open().unwrap();
+        let mut rootfs = plan.open(Vec::new()).unwrap();
         rootfs.mount_all().unwrap();
         assert_eq!(mountinfo().lines().count(), before, "no mount may be made");
         rootfs.pivot().unwrap();

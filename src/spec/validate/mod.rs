@@ -18,7 +18,7 @@ use oci_spec::runtime::{Hook, Hooks, LinuxNamespaceType, Process, Spec};
 
 use self::namespaces::Namespaces;
 pub(super) use self::namespaces::name;
-use super::{OCI_VERSION, sysctl};
+use super::{OCI_VERSION, net_device, sysctl};
 use crate::error::{Error, Result};
 
 /// The longest host and domain name, in bytes (`__NEW_UTS_LEN` of the kernel).
@@ -38,9 +38,11 @@ pub fn validate(spec: &Spec) -> Result<Vec<String>> {
         process::check(process)?;
         namespaces.check_ids_are_mapped(process.user())?;
     }
+    mount_mappings(spec)?;
     hooks(spec)?;
     annotations(spec)?;
     spec.linux().as_ref().map_or(Ok(()), unsupported::linux)?;
+    net_device::plan(spec)?;
     sysctl::plan(spec)?;
     Ok(mount_warnings(spec))
 }
@@ -164,6 +166,21 @@ fn by_name(hooks: &Hooks) -> [(&'static str, &Option<Vec<Hook>>); 6] {
         ("poststart", hooks.poststart()),
         ("poststop", hooks.poststop()),
     ]
+}
+
+/// Mappings of id-mapped mounts follow the rules of those of a user namespace.
+fn mount_mappings(spec: &Spec) -> Result<()> {
+    for (index, mount) in spec.mounts().iter().flatten().enumerate() {
+        for (property, mappings) in [
+            ("uidMappings", mount.uid_mappings()),
+            ("gidMappings", mount.gid_mappings()),
+        ] {
+            if let Some(mappings) = mappings {
+                namespaces::ranges(&format!("mounts[{index}].{property}"), mappings)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Relative destinations were allowed until runtime-spec 1.1 and must still be taken.

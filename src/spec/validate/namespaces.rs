@@ -173,7 +173,7 @@ fn contains(range: &LinuxIdMapping, id: u32) -> bool {
 }
 
 /// The kernel's rules for a mapping; it answers a breach of any of them with a bare EINVAL.
-fn ranges(field: &str, mappings: &[LinuxIdMapping]) -> Result<()> {
+pub(super) fn ranges(field: &str, mappings: &[LinuxIdMapping]) -> Result<()> {
     if mappings.len() > MAX_RANGES {
         let why = format!(
             "has {} ranges, more than the kernel's {MAX_RANGES}",

@@ -261,11 +261,6 @@ fn what_a_later_version_brings_is_refused_by_name() {
             "linux.memoryPolicy is not supported: this version cannot set a NUMA memory policy",
         ),
         (
-            "/linux/netDevices",
-            json!({"eth0": {}}),
-            "linux.netDevices is not supported: this version cannot move network devices into a container",
-        ),
-        (
             "/linux/personality",
             json!({"domain": "LINUX"}),
             "linux.personality is not supported: this version cannot change the execution domain",
@@ -446,6 +441,14 @@ fn mappings_follow_the_kernels_rules() {
         config["linux"]["uidMappings"] = json!([range(0, 0, u32::MAX)]);
     });
     assert_eq!(whole, Ok(vec![]));
+    let of_a_mount = check(|config| {
+        let mappings = json!([range(0, 1000, 1), range(0, 2000, 1)]);
+        config["mounts"] = json!([{"destination": "/m", "gidMappings": mappings}]);
+    });
+    assert_eq!(
+        of_a_mount.unwrap_err().to_string(),
+        "mounts[0].gidMappings[1]: overlaps with range 0"
+    );
 }
 
 #[test]

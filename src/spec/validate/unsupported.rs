@@ -62,14 +62,6 @@ pub(super) fn linux(linux: &Linux) -> Result<()> {
                 "this version cannot set a NUMA memory policy",
             ),
             (
-                "netDevices",
-                linux
-                    .net_devices()
-                    .as_ref()
-                    .is_some_and(|devices| !devices.is_empty()),
-                "this version cannot move network devices into a container",
-            ),
-            (
                 "personality",
                 linux.personality().is_some(),
                 "this version cannot change the execution domain",
