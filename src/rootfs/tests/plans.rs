@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 use super::super::mount_plan::{Action, BindMount, Mount};
 use super::super::{CgroupMounts, ExtraBind, Plan};
 use super::{mounts, plan, spec};
-use crate::error::Kind;
 use crate::sys::mount::attribute;
 
 fn planned(config: Value) -> Plan {
@@ -96,13 +95,24 @@ fn nothing_is_mounted_over_the_root() {
 }
 
 #[test]
-fn id_mapped_mounts_are_refused_by_name() {
+fn id_mapped_mounts_are_for_the_runtime_to_make_and_only_binds_can_be() {
     let mapping = json!([{"containerID": 0, "hostID": 1000, "size": 1}]);
-    let config = mounts(json!([{"destination": "/a", "source": "/x", "options": ["bind"],
-        "uidMappings": mapping, "gidMappings": mapping}]));
-    let error = plan(config, Path::new("/bundle"), &CgroupMounts::None).unwrap_err();
-    assert_eq!(error.kind(), Kind::Unsupported);
-    assert!(error.to_string().starts_with("mounts[0].uidMappings"), "{error}");
+    let config = |option: &str| {
+        mounts(json!([
+            {"destination": "/a", "source": "/x", "options": ["bind"]},
+            {"destination": "/b", "type": "tmpfs", "source": "/y", "options": [option],
+                "uidMappings": mapping, "gidMappings": mapping},
+        ]))
+    };
+    let planned = planned(config("rbind"));
+    let fields: Vec<_> = planned.id_mapped().map(|mount| mount.field()).collect();
+    assert_eq!(fields, ["mounts[1].uidMappings"]);
+    for option in ["ro", "remount"] {
+        assert_eq!(
+            refused(config(option)),
+            "mounts[1]: id-mapped mounts are only supported for bind mounts"
+        );
+    }
 }
 
 #[test]
