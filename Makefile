@@ -6,7 +6,7 @@ PROFILE ?= release
 PEERS ?= debian
 
 .DEFAULT_GOAL := help
-.PHONY: help build rootfs demo test test-unit test-vm test-engines lint compare bench bench-net bench-shop clean
+.PHONY: help build rootfs demo test test-unit test-vm test-engines test-kills lint compare bench bench-net bench-shop clean
 
 help: ## List the targets
 	@echo 'minirun: an OCI container runtime with daemonless networking'
@@ -46,6 +46,12 @@ test-engines: ## Check minirun under Debian's Docker, containerd, Podman and Swa
 	@$(SCRIPTS)/setup.sh build engines
 	@$(SCRIPTS)/build.sh $(PROFILE)
 	@integration-tests/engines/all.sh
+
+test-kills: ## Kill any one process of the shop 50 times while customers order (KILLS=50); no acknowledged order may be lost
+	@$(SCRIPTS)/setup.sh build rootfs demo
+	@$(SCRIPTS)/build.sh $(PROFILE)
+	@rootfs-examples/build.sh
+	@python3 $(SCRIPTS)/kill_shop.py
 
 lint: ## Check formatting, clippy, licences and advisories
 	@$(SCRIPTS)/setup.sh lint
