@@ -74,3 +74,5 @@ mod subgroups;
 mod syscall_budget;
 #[path = "scenarios/topology.rs"]
 mod topology;
+#[path = "scenarios/update.rs"]
+mod update;

@@ -11,6 +11,7 @@ use nix::sys::stat::Mode;
 use oci_spec::runtime::{LinuxDeviceCgroup, LinuxDeviceType};
 
 use super::file;
+use super::v1::V1;
 use crate::error::{Error, OsContext, Result};
 
 /// Whether the devices that every container needs (null, zero, full, random, urandom, tty, ptmx, pts, tun, and making
@@ -133,37 +134,98 @@ impl Policy {
         Ok(exceptions)
     }
 
+    /// Makes this policy hold in a group with processes where `earlier` holds. With the same default only what differs is
+    /// written, allowing first, so that a device that stays allowed is never lost for a moment. Another default begins with
+    /// an empty list, which nobody may see: the processes are frozen meanwhile.
+    ///
+    /// # Errors
+    /// As [`Policy::apply_v1`]; the processes do not stop.
+    pub(super) fn replace_v1(&self, earlier: &Policy, directory: &Path, cgroup: &V1) -> Result<()> {
+        if self == earlier {
+            return Ok(());
+        }
+        if self.allow != earlier.allow {
+            if cgroup.is_frozen()? {
+                return self.apply_v1(directory);
+            }
+            cgroup.freeze()?;
+            let applied = self.apply_v1(directory);
+            return applied.and(cgroup.thaw());
+        }
+        let (own, before) = (merged(self.exceptions()?), merged(earlier.exceptions()?));
+        // What `list` has and `other` has not.
+        let more = |list: &[Rule], other: &[Rule]| -> Vec<Rule> {
+            let access = |rule: &Rule| {
+                let same = other.iter().find(|other| other.device() == rule.device());
+                rule.access & !same.map_or(0, |same| same.access)
+            };
+            list.iter()
+                .map(|rule| Rule {
+                    access: access(rule),
+                    ..*rule
+                })
+                .filter(|rule| rule.access != 0)
+                .collect()
+        };
+        let (new, gone) = (more(&own, &before), more(&before, &own));
+        let (allowed, denied) = if self.allow { (gone, new) } else { (new, gone) };
+        write_rules(directory, "devices.allow", &allowed)?;
+        write_rules(directory, "devices.deny", &denied)
+    }
+
     /// One open file and one write for each exception.
     ///
     /// # Errors
     /// Those of [`Policy::exceptions`], and of the writes.
     pub(super) fn apply_v1(&self, directory: &Path) -> Result<()> {
         let exceptions = self.exceptions()?;
-        let opened = |name: &str| {
-            let path = directory.join(name);
-            open(&path, OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty()).os("open", path.display())
-        };
         let (default, other) = if self.allow {
             ("devices.allow", "devices.deny")
         } else {
             ("devices.deny", "devices.allow")
         };
-        file::write_to(&opened(default)?, "a").os("write \"a\" to", directory.join(default).display())?;
-        let file = opened(other)?;
-        for rule in exceptions {
-            match file::write_to(&file, &rule.to_string()) {
-                Err(Errno::EPERM) if rule.courtesy => {}
-                result => result.os(
-                    format_args!("{FIELD}: write \"{rule}\" to"),
-                    directory.join(other).display(),
-                )?,
-            }
-        }
-        Ok(())
+        file::set(&directory.join(default), "a")?;
+        write_rules(directory, other, &exceptions)
     }
 }
 
+/// Into `devices.allow` or `devices.deny`; a default device that the host cannot grant is no error.
+fn write_rules(directory: &Path, name: &str, rules: &[Rule]) -> Result<()> {
+    let path = directory.join(name);
+    let file = open(&path, OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty()).os("open", path.display())?;
+    for rule in rules {
+        match file::write_to(&file, &rule.to_string()) {
+            Err(Errno::EPERM) if rule.courtesy => {}
+            result => result.os(format_args!("{FIELD}: write \"{rule}\" to"), path.display())?,
+        }
+    }
+    Ok(())
+}
+
+/// Each device once, with everything that is said of it.
+fn merged(rules: Vec<Rule>) -> Vec<Rule> {
+    let mut merged: Vec<Rule> = Vec::new();
+    for rule in rules {
+        match merged
+            .iter_mut()
+            .find(|earlier| earlier.device() == rule.device())
+        {
+            Some(earlier) => {
+                earlier.access |= rule.access;
+                earlier.courtesy &= rule.courtesy;
+            }
+            None => merged.push(rule),
+        }
+    }
+    merged
+}
+
 impl Rule {
+    /// As in the kernel's list of exceptions, where a device is named once.
+    fn device(&self) -> (Class, Option<u32>, Option<u32>) {
+        (self.class, self.major, self.minor)
+    }
+
     fn covers(&self, other: &Rule) -> bool {
         self.covers_devices(other) && self.access & other.access == other.access
     }

@@ -44,7 +44,7 @@ use serde::{Deserialize, Serialize};
 pub use self::devices::DefaultDevices;
 pub use self::join::Join;
 pub use self::layout::{Hierarchy, Layout};
-pub use self::limits::Limits;
+pub use self::limits::{Change, Limits, Undo};
 pub use self::statistics::Statistics;
 pub use self::v1::V1;
 pub use self::v2::V2;
@@ -97,6 +97,27 @@ impl Cgroup {
         match self {
             Cgroup::V1(v1) => limits.apply_v1(v1),
             Cgroup::V2(v2) => limits.apply_v2(v2),
+        }
+    }
+
+    /// Writes what `update` changes for the processes that are in already. When something is refused, what was written until
+    /// then is put back. `Undo` puts all of it back later.
+    ///
+    /// # Errors
+    /// As [`Cgroup::apply`]; the error also names what could not be put back.
+    pub fn change(&self, limits: &Limits) -> Result<Undo<'_>> {
+        let undo = limits.undo(self);
+        match self.apply(limits) {
+            Ok(()) => Ok(undo),
+            Err(error) => Err(undo.after(error)),
+        }
+    }
+
+    /// The layout of the host as far as this container was made for it.
+    pub fn layout(&self) -> Layout {
+        match self {
+            Cgroup::V1(v1) => Layout::V1(v1.hierarchies()),
+            Cgroup::V2(v2) => Layout::V2(v2.mount().to_owned()),
         }
     }
 

@@ -85,6 +85,14 @@ impl V1 {
         Some(group.place.directory())
     }
 
+    pub(super) fn hierarchies(&self) -> Vec<Hierarchy> {
+        let each = |group: &Group| Hierarchy {
+            controllers: group.controllers.clone(),
+            mount: group.place.mount.clone(),
+        };
+        self.groups.iter().map(each).collect()
+    }
+
     pub(super) fn directories(&self) -> Vec<(String, PathBuf)> {
         let each = |group: &Group| (group.controllers.clone(), group.place.directory());
         self.groups.iter().map(each).collect()

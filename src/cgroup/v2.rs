@@ -36,6 +36,10 @@ impl V2 {
         self.place.directory()
     }
 
+    pub(super) fn mount(&self) -> &Path {
+        &self.place.mount
+    }
+
     fn file(&self, name: &str) -> PathBuf {
         self.directory().join(name)
     }

@@ -26,6 +26,7 @@ mod start;
 mod state;
 mod stats;
 mod table;
+mod update;
 mod when;
 
 use std::ffi::OsString;
@@ -124,6 +125,8 @@ enum Command {
     State(Lazy<state::Args>),
     /// Show what containers use: processor, memory, network, block devices, processes
     Stats(Lazy<stats::Args>),
+    /// Change the limits of a container
+    Update(Lazy<update::Args>),
 }
 
 /// The whole program: the exit status for the caller.
@@ -216,6 +219,7 @@ fn dispatch(cli: &Cli, command: &Command, keep: crate::init::process::Keep) -> R
         Command::Start(args) => start::run(&store, args),
         Command::State(args) => state::run(&store, args),
         Command::Stats(args) => stats::run(&store, args),
+        Command::Update(args) => update::run(&store, args),
         Command::Features(_) | Command::Spec(_) => Ok(0),
     }
 }

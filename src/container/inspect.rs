@@ -19,7 +19,6 @@ pub fn inspect(store: &Store, id: &Id) -> Result<Value> {
         .into_iter()
         .map(|(controllers, directory)| (controllers, json!(directory)))
         .collect();
-    let resources = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
     Ok(json!({
         "state": entry.state(&record)?,
         "record": record,
@@ -27,7 +26,7 @@ pub fn inspect(store: &Store, id: &Id) -> Result<Value> {
             "paths": cgroups,
             "statistics": record.cgroup.statistics().ok(),
         },
-        "limits": resources,
+        "limits": entry.resources(&spec)?,
         "networks": record.attachment,
     }))
 }

@@ -24,6 +24,7 @@ pub mod relay;
 pub mod run;
 pub mod start;
 pub mod store;
+pub mod update;
 pub mod usage;
 
 /// Annotations of config.json that begin like this change what the runtime does; no others do.

@@ -191,7 +191,11 @@ impl Shared {
 /// Set to `false` in config.json it leaves only the devices that the configuration itself allows.
 pub(super) const DEFAULT_DEVICES_ANNOTATION: &str = "minirun.default-devices";
 
-fn default_devices(spec: &Spec) -> Result<DefaultDevices> {
+/// Whether the devices that every container needs are allowed behind its own rules.
+///
+/// # Errors
+/// The annotation is neither true nor false.
+pub(super) fn default_devices(spec: &Spec) -> Result<DefaultDevices> {
     let annotation = spec
         .annotations()
         .as_ref()

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `record.json` | the [`Record`], replaced by rename of `record.json.new` |
 //! | `config.json` | config.json as it was at create; the bundle's own file no longer matters. Locked (flock(2)) by the container's first process until it executes its program: that is how `created` is told from `running`, whoever was killed in between |
+//! | `resources.json` | `linux.resources` as `update` left it; without an update config.json has it |
 //! | `start.sock` | the socket on which the first process waits for `start` |
 //! | `hosts`, `hostname`, `resolv.conf` | mounted into a container that joined a network |
 //!
@@ -17,7 +18,8 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, listen, socket};
-use oci_spec::runtime::Spec;
+use oci_spec::runtime::{LinuxResources, Spec};
+use serde::Serialize;
 
 use super::events;
 use super::record::Record;
@@ -37,6 +39,8 @@ const RECORD: &str = "record.json";
 /// The next record until it is renamed; that of a verb that was killed in between.
 const NEW_RECORD: &str = "record.json.new";
 const CONFIG: &str = "config.json";
+const RESOURCES: &str = "resources.json";
+const NEW_RESOURCES: &str = "resources.json.new";
 const START_SOCKET: &str = "start.sock";
 
 /// The directory of all records.
@@ -251,8 +255,12 @@ impl Entry {
     /// # Errors
     /// Those of writing and renaming a file; the record is the old or the new one then, never half of either.
     pub fn save(&self, record: &Record) -> Result<()> {
-        let (new, path) = (self.path.join(NEW_RECORD), self.path.join(RECORD));
-        let text = serde_json::to_vec(record)
+        self.replace(NEW_RECORD, RECORD, record)
+    }
+
+    fn replace(&self, new: &str, name: &str, content: &impl Serialize) -> Result<()> {
+        let (new, path) = (self.path.join(new), self.path.join(name));
+        let text = serde_json::to_vec(content)
             .map_err(|error| Error::new(Kind::Os, format_args!("encode {}: {error}", path.display())))?;
         fs::write(&new, text).os("write", new.display())?;
         fs::rename(&new, &path).os("rename to", path.display())
@@ -328,6 +336,32 @@ impl Entry {
         let path = self.path.join(CONFIG);
         let text = fs::read(&path).os("read", path.display())?;
         load::parse(&path, text).map(|loaded| loaded.spec)
+    }
+
+    /// The container's limits as they are now: those of `spec`, its configuration, until they were updated.
+    ///
+    /// # Errors
+    /// Those of reading a file; it is damaged.
+    pub fn resources(&self, spec: &Spec) -> Result<LinuxResources> {
+        let path = self.path.join(RESOURCES);
+        match fs::read(&path) {
+            Ok(text) => serde_json::from_slice(&text).map_err(|error| {
+                Error::new(Kind::Os, format_args!("{} is damaged: {error}", path.display()))
+            }),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let own = spec.linux().as_ref().and_then(|linux| linux.resources().clone());
+                Ok(own.unwrap_or_default())
+            }
+            Err(error) => Err(error).os("read", path.display()),
+        }
+    }
+
+    /// Remembers the limits that the container has now.
+    ///
+    /// # Errors
+    /// Those of writing and renaming a file; the old ones are remembered then.
+    pub fn save_resources(&self, resources: &LinuxResources) -> Result<()> {
+        self.replace(NEW_RESOURCES, RESOURCES, resources)
     }
 
     /// The record as it is now.

@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use nix::libc::{O_NOCTTY, O_NONBLOCK};
-use oci_spec::runtime::{Process, Spec};
+use oci_spec::runtime::{LinuxResources, Process, Spec};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -60,12 +60,36 @@ pub fn parse(origin: &Path, raw: Vec<u8>) -> Result<Loaded> {
 /// # Errors
 /// As for [`load`].
 pub fn load_process(path: &Path) -> Result<(Process, Vec<String>)> {
-    let raw = if path == Path::new("-") {
-        read_capped(std::io::stdin().lock(), 0, Path::new("standard input"))?
+    parse_process(path, &read_named(path)?)
+}
+
+/// Reads the document of `update --resources FILE`, `-` for standard input: linux.resources.
+///
+/// # Errors
+/// As for [`load`].
+pub fn load_resources(path: &Path) -> Result<LinuxResources> {
+    parse_resources(path, &read_named(path)?)
+}
+
+fn parse_resources(origin: &Path, raw: &[u8]) -> Result<LinuxResources> {
+    let mut document = json::parse(origin.display(), "linux.resources", &shape::RESOURCES, raw)?;
+    // oci-spec knows no unset limit and takes it for 0, with which no process could fork.
+    if let Some(resources) = document.value.as_object_mut()
+        && resources
+            .get("pids")
+            .is_some_and(|pids| pids.get("limit").is_none())
+    {
+        resources.remove("pids");
+    }
+    typed(origin, document).map(|(resources, _)| resources)
+}
+
+fn read_named(path: &Path) -> Result<Vec<u8>> {
+    if path == Path::new("-") {
+        read_capped(std::io::stdin().lock(), 0, Path::new("standard input"))
     } else {
-        read_file(path)?
-    };
-    parse_process(path, &raw)
+        read_file(path)
+    }
 }
 
 fn parse_process(origin: &Path, raw: &[u8]) -> Result<(Process, Vec<String>)> {

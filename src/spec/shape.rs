@@ -9,6 +9,7 @@ mod linux;
 use std::fmt::{self, Display};
 
 pub(super) use self::config::{CONFIG, PROCESS};
+pub(super) use self::linux::RESOURCES;
 
 /// What a JSON value must look like.
 #[derive(Debug)]

@@ -3,19 +3,23 @@
 //! [`Limits::plan`] is pure: it validates every value, converts those of version 1 for version 2, and refuses what the
 //! layout cannot honour, each with the field's path. Applying is then a list of writes.
 
+mod change;
 mod cpu;
 mod io;
 mod memory;
 mod others;
 #[cfg(test)]
 mod tests;
+mod undo;
 
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use oci_spec::runtime::LinuxResources;
+use oci_spec::runtime::{LinuxDeviceCgroup, LinuxResources};
 
+pub use self::change::Change;
+pub use self::undo::Undo;
 use super::devices::{DefaultDevices, Policy};
 use super::v1::V1;
 use super::v2::V2;
@@ -26,8 +30,19 @@ use crate::error::{Error, Kind, Result};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     settings: Vec<Setting>,
-    devices: Policy,
+    devices: Devices,
     warnings: Vec<String>,
+}
+
+/// What becomes of the device rules.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Devices {
+    /// Those of a new container.
+    New(Policy),
+    /// Those of a living one stay as they are.
+    Keep,
+    /// Those of a living one are replaced.
+    Change { from: Policy, to: Policy },
 }
 
 /// Writes that constrain each other (a period and its quota, memory and memory with swap): which order the kernel accepts
@@ -73,26 +88,30 @@ impl Limits {
         let rules = resources
             .and_then(|resources| resources.devices().as_ref())
             .unwrap_or(&none);
-        let devices = Policy::plan(rules, default_devices)?;
-        let mut plan = Planner {
-            layout,
-            settings: Vec::new(),
-            warnings: Vec::new(),
-        };
-        if !layout.is_v2() {
-            devices.exceptions()?;
-            if !rules.is_empty() {
-                plan.need("linux.resources.devices", "devices")?;
-            }
-        }
+        let mut plan = Planner::new(layout);
+        let devices = plan.devices(rules, default_devices)?;
         if let Some(resources) = resources {
             plan.resources(resources)?;
         }
-        Ok(Limits {
-            settings: plan.settings,
-            devices,
-            warnings: plan.warnings,
-        })
+        Ok(plan.limits(Devices::New(devices)))
+    }
+
+    /// Translates what `update` changes: only the files that the change is about are written, and device rules only when it
+    /// has some.
+    ///
+    /// # Errors
+    /// As [`Limits::plan`].
+    pub fn plan_change(change: &Change, layout: &Layout, default_devices: DefaultDevices) -> Result<Limits> {
+        let mut plan = Planner::new(layout);
+        let devices = match (change.written().devices(), change.earlier_devices()) {
+            (None, _) => Devices::Keep,
+            (Some(rules), earlier) => Devices::Change {
+                from: Policy::plan(earlier, default_devices)?,
+                to: plan.devices(rules, default_devices)?,
+            },
+        };
+        plan.resources(change.written())?;
+        Ok(plan.limits(devices))
     }
 
     /// What was asked for and is ignored, as runc does; one sentence each.
@@ -104,9 +123,11 @@ impl Limits {
         for setting in &self.settings {
             apply(setting, &|controller| cgroup.directory_of(controller), &|_| true)?;
         }
-        match cgroup.directory_of("devices") {
-            Some(directory) => self.devices.apply_v1(&directory),
-            None => Ok(()), // rules were refused in the plan, then; the default list alone is a courtesy
+        match (cgroup.directory_of("devices"), &self.devices) {
+            (Some(directory), Devices::New(policy)) => policy.apply_v1(&directory),
+            (Some(directory), Devices::Change { from, to }) => to.replace_v1(from, &directory, cgroup),
+            (_, Devices::Keep) => Ok(()),
+            (None, _) => Ok(()), // rules were refused in the plan, then; the default list alone is a courtesy
         }
     }
 
@@ -117,7 +138,12 @@ impl Limits {
                 cgroup.has(controller)
             })?;
         }
-        device_program::apply(&self.devices, cgroup.open()?.as_fd())
+        match &self.devices {
+            Devices::Keep => Ok(()),
+            Devices::New(policy) | Devices::Change { to: policy, .. } => {
+                device_program::apply(policy, cgroup.open()?.as_fd())
+            }
+        }
     }
 }
 
@@ -241,7 +267,34 @@ struct Planner<'a> {
     warnings: Vec<String>,
 }
 
-impl Planner<'_> {
+impl<'a> Planner<'a> {
+    fn new(layout: &'a Layout) -> Planner<'a> {
+        Planner {
+            layout,
+            settings: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+
+    fn limits(self, devices: Devices) -> Limits {
+        Limits {
+            settings: self.settings,
+            devices,
+            warnings: self.warnings,
+        }
+    }
+
+    fn devices(&self, rules: &[LinuxDeviceCgroup], defaults: DefaultDevices) -> Result<Policy> {
+        let policy = Policy::plan(rules, defaults)?;
+        if !self.is_v2() {
+            policy.exceptions()?;
+            if !rules.is_empty() {
+                self.need("linux.resources.devices", "devices")?;
+            }
+        }
+        Ok(policy)
+    }
+
     fn resources(&mut self, resources: &LinuxResources) -> Result<()> {
         if let Some(memory) = resources.memory() {
             self.memory(memory)?;

@@ -82,7 +82,7 @@ const MEMORY_POLICY_FLAG: Shape = OneOf(&[
     "MPOL_F_STATIC_NODES",
 ]);
 
-const RESOURCES: Shape = Object(&[
+pub(in crate::spec) const RESOURCES: Shape = Object(&[
     optional(
         "devices",
         List(&Object(&[
