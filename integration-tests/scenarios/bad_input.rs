@@ -423,11 +423,6 @@ fn what_this_release_does_not_do_is_refused_by_field_and_never_ignored() {
     );
     let notify = json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/run/x.sock", "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}]});
     refused(&host, |config| config["linux"]["seccomp"] = notify, &["seccomp"]);
-    refused(
-        &host,
-        |config| config["linux"]["personality"] = json!({"domain": "LINUX32"}),
-        &["linux.personality"],
-    );
 }
 
 #[test]

@@ -678,6 +678,8 @@ fn features_name_what_was_compiled_in() {
     names("/linux/seccomp/operators", &["SCMP_CMP_MASKED_EQ"]);
     names("/linux/seccomp/archs", &["SCMP_ARCH_X86_64", "SCMP_ARCH_AARCH64"]);
     names("/linux/seccomp/knownFlags", &["SECCOMP_FILTER_FLAG_LOG"]);
+    names("/linux/memoryPolicy/modes", &["MPOL_BIND", "MPOL_LOCAL"]);
+    names("/linux/memoryPolicy/flags", &["MPOL_F_STATIC_NODES"]);
     for (pointer, expected) in [
         ("/linux/cgroup/v1", true),
         ("/linux/cgroup/v2", true),

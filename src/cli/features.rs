@@ -4,7 +4,7 @@ use crate::cgroup::Limits;
 use crate::container;
 use crate::error::Result;
 use crate::init::hooks::Point;
-use crate::init::namespaces;
+use crate::init::{memory_policy, namespaces};
 use crate::net;
 use crate::rootfs;
 use crate::security::capabilities;
@@ -17,6 +17,9 @@ pub(super) struct Args {}
 pub(super) fn run() -> Result<u8> {
     let capabilities = capabilities::names();
     let capabilities: Vec<&str> = capabilities.iter().map(String::as_str).collect();
+    let (modes, flags) = (memory_policy::modes(), memory_policy::flags());
+    let modes: Vec<&str> = modes.iter().map(String::as_str).collect();
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
     let known = Known {
         hooks: &Point::ALL.map(Point::name),
         namespaces: &namespaces::kinds(),
@@ -29,6 +32,8 @@ pub(super) fn run() -> Result<u8> {
         seccomp_supported_flags: &seccomp::SUPPORTED_FLAGS,
         id_mapped_mounts: rootfs::ID_MAPPED_MOUNTS,
         net_devices: net::DEVICES,
+        memory_policy_modes: &modes,
+        memory_policy_flags: &flags,
         cgroup_rdma: Limits::RDMA,
         unsafe_annotations: &[container::ANNOTATION_PREFIX],
     };

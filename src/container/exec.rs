@@ -60,9 +60,13 @@ pub fn exec(
         Status::Paused | Status::Created | Status::Running => {}
     }
     let spec = entry.config()?;
-    let seccomp = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
     let keyring = record.keyring();
-    let process = process::Plan::new(&process(&spec)?, seccomp, keyring.as_deref(), options.keep)?;
+    let process = process::Plan::new(
+        &process(&spec)?,
+        spec.linux().as_ref(),
+        keyring.as_deref(),
+        options.keep,
+    )?;
     check_terminal(&process, options)?;
     let plan = Plan {
         process,

@@ -67,7 +67,10 @@ fn script(plan: &Plan, inherited: &Inherited<'_>, channel: &mut Channel) -> Resu
     let settled = plan
         .process
         .as_ref()
-        .map(|process| process.settle())
+        .map(|process| {
+            process.forget_callers_cpus();
+            process.settle()
+        })
         .transpose()?;
     // Changing the group id cleared it.
     die_with_parent()?;

@@ -63,12 +63,14 @@ pub fn create(
     if join_pid {
         setns(&target.pidfd, CloneFlags::CLONE_NEWPID).os("join", "the container's pid namespace")?;
     }
-    let spawned = target.cgroup.spawn(|cgroup| {
-        let options = Options {
-            flags: Flags::default(),
-            cgroup,
-        };
-        spawn(options, &mut process).os("clone", "process")
+    let spawned = plan.process.affinity.with_initial(|| {
+        target.cgroup.spawn(|cgroup| {
+            let options = Options {
+                flags: Flags::default(),
+                cgroup,
+            };
+            spawn(options, &mut process).os("clone", "process")
+        })
     })?;
     let child = target.cgroup.settle(spawned, || (target.beside)().map(Some))?;
     drop(theirs.take());
@@ -83,7 +85,7 @@ pub fn create(
         loop {
             match channel.next()? {
                 ToParent::Console(master) => console(master)?,
-                ToParent::Ready => return Ok(()),
+                ToParent::Ready => return plan.process.scheduling.apply(child.pid),
                 ToParent::Failed(error) => return Err(error),
                 ToParent::Closed => return Err(parent::died(&child)),
                 other => return Err(parent::unexpected(&other)),
@@ -143,6 +145,10 @@ fn script(
         channel.report(&ToParent::Console(console.master))?;
         console::attach(&console.terminal)?;
     }
+    if !plan.process.affinity.has_initial() {
+        plan.process.forget_callers_cpus();
+    }
+    plan.process.affinity.set_final()?;
     let settled = plan.process.settle()?;
     set_pdeathsig(Signal::SIGKILL).os("set", "parent death signal")?;
     channel.report(&ToParent::Ready)?;

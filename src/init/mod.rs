@@ -2,7 +2,8 @@
 //!
 //! [`protocol`] has the chart of their conversation. [`parent`] is the runtime's side of it, `child` and [`exec`] are
 //! the two scripts that run after the clone; [`exe`] keeps the runtime's own binary out of their reach; [`namespaces`],
-//! `id_mapped`, [`hooks`], [`console`], [`sysctl`] and [`process`] are what the scripts are made of. Everything that can be computed is
+//! `id_mapped`, [`hooks`], [`console`], [`sysctl`], `scheduling`, [`memory_policy`] and [`process`] are what the scripts are
+//! made of. Everything that can be computed is
 //! in the [`Plan`] before the clone.
 
 mod cgroup;
@@ -13,10 +14,12 @@ pub mod exe;
 pub mod exec;
 pub mod hooks;
 mod id_mapped;
+pub mod memory_policy;
 pub mod namespaces;
 pub mod parent;
 pub mod process;
 pub mod protocol;
+mod scheduling;
 pub mod sysctl;
 
 use nix::unistd::Pid;
@@ -63,11 +66,10 @@ impl Plan {
     /// # Errors
     /// When a section is wrong or not supported, with its field's path.
     pub fn new(spec: &Spec, rootfs: rootfs::Plan, state: State, choices: Choices<'_>) -> Result<Plan> {
-        let seccomp = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
         let process = match spec.process() {
             Some(process) => Some(process::Plan::new(
                 process,
-                seccomp,
+                spec.linux().as_ref(),
                 choices.keyring,
                 choices.keep,
             )?),

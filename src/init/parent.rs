@@ -108,7 +108,10 @@ fn converse(plan: &Plan, channel: &Channel, child: &Child, stops: &mut impl Stop
                 channel.tell(ToChild::Continue)?;
             }
             ToParent::Console(master) => stops.console(master)?,
-            ToParent::Ready => return Ok(()),
+            ToParent::Ready => {
+                let process = plan.process.as_ref();
+                return process.map_or(Ok(()), |process| process.scheduling.apply(child.pid));
+            }
             ToParent::Failed(error) => return Err(error),
             ToParent::Closed => return Err(died(child)),
             ToParent::Detached => return Err(unexpected(&ToParent::Detached)),

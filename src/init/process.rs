@@ -18,12 +18,14 @@ use nix::unistd::{AccessFlags, Gid, Uid, access, chdir, execve, fchown, getcwd};
 use oci_spec::runtime as oci;
 
 use super::environment::{Environment, c_strings, home_of};
+use super::memory_policy::MemoryPolicy;
+use super::scheduling::{Affinity, Scheduling};
 use crate::error::{Error, Kind, OsContext, Result, describe};
 use crate::log;
 use crate::security::capabilities::Capabilities;
 use crate::security::rlimits::Rlimits;
 use crate::security::seccomp::Program;
-use crate::sys::process;
+use crate::sys::{process, scheduling};
 
 /// Everything about the process that does not depend on the container's file system.
 #[derive(Debug)]
@@ -43,6 +45,15 @@ pub struct Plan {
     seccomp: Option<Program>,
     keyring: Option<CString>,
     keep: Keep,
+    /// The execution domain (personality(2)).
+    personality: Option<libc::c_ulong>,
+    memory_policy: Option<MemoryPolicy>,
+    /// The control group has a set of CPUs: those of the runtime are of no account in it.
+    has_cpus: bool,
+    /// Set by the runtime when the process is [`Settled`].
+    pub scheduling: Scheduling,
+    /// For a process of `exec`.
+    pub affinity: Affinity,
     /// Written by the runtime through its own procfs; nothing is written when the configuration is silent.
     pub oom_score_adj: Option<i32>,
     /// The size in characters when the process gets a terminal; zero when the configuration does not say.
@@ -87,22 +98,23 @@ impl Keep {
 }
 
 impl Plan {
-    /// Translates `process` of a validated configuration; pure. `keyring` names the session keyring that is made.
+    /// Translates `process` and its part of `linux` of a validated configuration; pure. `keyring` names the session
+    /// keyring that is made.
     ///
     /// # Errors
     /// When a section is wrong, with its field's path.
     pub fn new(
         process: &oci::Process,
-        seccomp: Option<&oci::LinuxSeccomp>,
+        linux: Option<&oci::Linux>,
         keyring: Option<&str>,
         keep: Keep,
     ) -> Result<Plan> {
         let user = process.user();
         let environment = Environment::new(process.env().as_deref().unwrap_or_default(), keep);
-        let seccomp = match seccomp {
-            Some(profile) => Some(Program::compile(profile)?),
-            None => None,
-        };
+        let seccomp = linux
+            .and_then(|linux| linux.seccomp().as_ref())
+            .map(Program::compile)
+            .transpose()?;
         let terminal = process.terminal().unwrap_or(false).then(|| {
             let size = process.console_size();
             let clamp = |length: u64| u16::try_from(length).unwrap_or(u16::MAX);
@@ -131,6 +143,19 @@ impl Plan {
                 .transpose()
                 .map_err(|_| Error::invalid("id", "holds a NUL byte"))?,
             keep,
+            personality: linux
+                .and_then(|linux| linux.personality().as_ref())
+                .map(|personality| match personality.domain() {
+                    oci::LinuxPersonalityDomain::PerLinux => scheduling::PER_LINUX,
+                    oci::LinuxPersonalityDomain::PerLinux32 => scheduling::PER_LINUX32,
+                }),
+            memory_policy: linux
+                .and_then(|linux| linux.memory_policy().as_ref())
+                .map(MemoryPolicy::plan)
+                .transpose()?,
+            has_cpus: linux.is_some_and(has_cpus),
+            scheduling: Scheduling::plan(process)?,
+            affinity: Affinity::plan(process)?,
             oom_score_adj: process.oom_score_adj(),
             terminal,
         })
@@ -161,6 +186,7 @@ impl Plan {
             env.push(home_of(self.uid));
         }
         self.reset_inherited()?;
+        self.place()?;
         self.rlimits.apply()?;
         self.capabilities.drop_bounding()?;
         process::set_groups(&self.groups).map_err(|errno| {
@@ -197,6 +223,25 @@ impl Plan {
         sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).os("reset", "signal mask")?;
         process::default_signals();
         process::close_on_exec_from(self.keep.end()).os("close", "inherited descriptors")
+    }
+
+    /// In the control group: with a set of CPUs of its own, forgets those of the runtime. A caller that is bound to some
+    /// CPUs would else bind the container to these among its own (since Linux 6.2).
+    pub(super) fn forget_callers_cpus(&self) {
+        if self.has_cpus {
+            // What the control group does not allow is left out, and a failure costs no more than those CPUs.
+            let _ = scheduling::set_affinity(&[u64::MAX; 128]);
+        }
+    }
+
+    /// What the process' memory comes from, and what it takes the machine for.
+    fn place(&self) -> Result<()> {
+        if let Some(policy) = &self.memory_policy {
+            policy.apply()?;
+        }
+        self.personality.map_or(Ok(()), |domain| {
+            scheduling::set_personality(domain).os("set", "linux.personality")
+        })
     }
 
     fn enter_cwd(&self) -> Result<()> {
@@ -330,6 +375,15 @@ impl Settled<'_> {
             format_args!("{:?}: {}", program.to_string_lossy(), describe(errno)),
         )
     }
+}
+
+fn has_cpus(linux: &oci::Linux) -> bool {
+    let cpu = linux
+        .resources()
+        .as_ref()
+        .and_then(|resources| resources.cpu().as_ref());
+    cpu.and_then(|cpu| cpu.cpus().as_deref())
+        .is_some_and(|cpus| !cpus.trim().is_empty())
 }
 
 fn exec_error(kind: Kind, what: impl std::fmt::Display) -> Error {

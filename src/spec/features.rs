@@ -42,6 +42,10 @@ pub struct Known<'a> {
     pub id_mapped_mounts: bool,
     /// Whether devices of the host can be moved into a container's network namespace.
     pub net_devices: bool,
+    /// Modes of memory policies: `MPOL_BIND`.
+    pub memory_policy_modes: &'a [&'a str],
+    /// Flags of memory policies: `MPOL_F_STATIC_NODES`.
+    pub memory_policy_flags: &'a [&'a str],
     /// Whether the `rdma` controller's limits are applied.
     pub cgroup_rdma: bool,
     /// Annotations of config.json that change what the runtime does; a trailing dot stands for a prefix.
@@ -85,7 +89,7 @@ impl Known<'_> {
             .set_apparmor(Some(Apparmor::default().set_enabled(Some(false)).clone()))
             .set_selinux(Some(Selinux::default().set_enabled(Some(false)).clone()))
             .set_intel_rdt(Some(IntelRdt::default().set_enabled(Some(false)).clone()))
-            .set_memory_policy(Some(no_memory_policy()))
+            .set_memory_policy(Some(self.memory_policy()))
             .set_mount_extensions(Some(mount_extensions(self.id_mapped_mounts)))
             .set_net_devices(Some(
                 NetDevices::default().set_enabled(Some(self.net_devices)).clone(),
@@ -104,6 +108,14 @@ impl Known<'_> {
         cgroup
     }
 
+    fn memory_policy(&self) -> MemoryPolicy {
+        let mut policy = MemoryPolicy::default();
+        policy
+            .set_modes(Some(owned(self.memory_policy_modes)))
+            .set_flags(Some(owned(self.memory_policy_flags)));
+        policy
+    }
+
     fn seccomp(&self) -> Seccomp {
         let mut seccomp = Seccomp::default();
         seccomp
@@ -115,12 +127,6 @@ impl Known<'_> {
             .set_supported_flags(Some(owned(self.seccomp_supported_flags)));
         seccomp
     }
-}
-
-fn no_memory_policy() -> MemoryPolicy {
-    let mut policy = MemoryPolicy::default();
-    policy.set_modes(Some(Vec::new())).set_flags(Some(Vec::new()));
-    policy
 }
 
 fn mount_extensions(id_mapped: bool) -> MountExtensions {
@@ -150,6 +156,8 @@ mod tests {
         seccomp_supported_flags: &["SECCOMP_FILTER_FLAG_LOG"],
         id_mapped_mounts: true,
         net_devices: true,
+        memory_policy_modes: &["MPOL_BIND"],
+        memory_policy_flags: &["MPOL_F_STATIC_NODES"],
         cgroup_rdma: true,
         unsafe_annotations: &["minirun."],
     };
@@ -179,7 +187,7 @@ mod tests {
                     "apparmor": {"enabled": false},
                     "selinux": {"enabled": false},
                     "intelRdt": {"enabled": false},
-                    "memoryPolicy": {"modes": [], "flags": []},
+                    "memoryPolicy": {"modes": ["MPOL_BIND"], "flags": ["MPOL_F_STATIC_NODES"]},
                     "mountExtensions": {"idmap": {"enabled": true}},
                     "netDevices": {"enabled": true}
                 },

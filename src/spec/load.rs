@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::json::{self, Document};
-use super::shape;
+use super::{list, shape};
 use crate::error::{Error, Kind, OsContext, Result};
 
 /// The name of the configuration in a bundle.
@@ -49,7 +49,7 @@ pub fn load(bundle: &Path) -> Result<Loaded> {
 pub fn parse(origin: &Path, raw: Vec<u8>) -> Result<Loaded> {
     let mut document = json::parse(origin.display(), "", &shape::CONFIG, &raw)?;
     if let Some(process) = document.value.get_mut("process") {
-        add_default_user(process);
+        adapt(process)?;
     }
     let (spec, warnings) = typed(origin, document)?;
     Ok(Loaded { spec, raw, warnings })
@@ -94,17 +94,44 @@ fn read_named(path: &Path) -> Result<Vec<u8>> {
 
 fn parse_process(origin: &Path, raw: &[u8]) -> Result<(Process, Vec<String>)> {
     let mut document = json::parse(origin.display(), "process", &shape::PROCESS, raw)?;
-    add_default_user(&mut document.value);
+    adapt(&mut document.value)?;
     typed(origin, document)
 }
 
-/// A process without `user` runs as root with root's group, as in every engine; oci-spec insists on the property.
-fn add_default_user(process: &mut Value) {
-    if let Value::Object(process) = process {
-        process
-            .entry("user")
-            .or_insert_with(|| Value::Object(serde_json::Map::new()));
+/// Puts a process into oci-spec's words where these are not the specification's.
+fn adapt(process: &mut Value) -> Result<()> {
+    let Value::Object(process) = process else {
+        return Ok(());
+    };
+    // A process without `user` runs as root with root's group, as in every engine; oci-spec insists on the property.
+    process
+        .entry("user")
+        .or_insert_with(|| Value::Object(serde_json::Map::new()));
+    let flags = process
+        .get_mut("scheduler")
+        .and_then(|scheduler| scheduler.get_mut("flags"));
+    for flag in flags.and_then(Value::as_array_mut).into_iter().flatten() {
+        match flag.as_str() {
+            Some("SCHED_FLAG_RESET_ON_FORK") => *flag = "SCHED_RESET_ON_FORK".into(),
+            Some("SCHED_FLAG_DL_OVERRUN") => *flag = "SCHED_FLAG_D_L_OVERRUN".into(),
+            _ => {}
+        }
     }
+    if let Some(Value::Object(affinity)) = process.get_mut("execCPUAffinity") {
+        for name in ["initial", "final"] {
+            let Some(Value::String(cpus)) = affinity.get(name) else {
+                continue;
+            };
+            let ranges = list::parse(cpus)
+                .map_err(|why| Error::invalid(format_args!("process.execCPUAffinity.{name}"), why))?;
+            // oci-spec knows no blanks, no empty items and no empty lists; the last mean the same as none.
+            match ranges.as_slice() {
+                [] => drop(affinity.remove(name)),
+                ranges => drop(affinity.insert(name.to_owned(), list::format(ranges).into())),
+            }
+        }
+    }
+    Ok(())
 }
 
 fn typed<T: for<'de> Deserialize<'de>>(origin: &Path, document: Document) -> Result<(T, Vec<String>)> {

@@ -8,6 +8,7 @@
 //! | [`mod@validate`] | the rules that types cannot say: ranges, what needs which namespace, what is not supported yet |
 //! | [`sysctl`] | `linux.sysctl`: the names, the namespaces they belong to, their paths below /proc/sys |
 //! | [`id`] | the container id |
+//! | [`list`] | lists of CPUs and memory nodes: `0-3,7` |
 //! | [`user`] | `--user`, and lookups in the text of /etc/passwd and /etc/group |
 //! | [`state`] | the state document of `state`, `list` and hooks |
 //! | [`features`] | the features document |
@@ -20,6 +21,7 @@ pub mod default;
 pub mod features;
 pub mod id;
 mod json;
+pub mod list;
 pub mod load;
 pub mod net_device;
 mod shape;

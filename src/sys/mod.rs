@@ -14,6 +14,7 @@ pub mod net;
 pub mod pidfd;
 pub mod process;
 pub mod random;
+pub mod scheduling;
 pub mod seccomp;
 pub mod socket;
 pub mod tty;

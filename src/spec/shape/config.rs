@@ -137,8 +137,21 @@ const SCHEDULER: Shape = Object(&[
     ),
     optional("nice", I32),
     optional("priority", I32),
-    optional("flags", TEXTS),
+    optional("flags", List(&SCHEDULER_FLAG)),
     optional("runtime", U64),
     optional("deadline", U64),
     optional("period", U64),
+]);
+
+const SCHEDULER_FLAG: Shape = OneOf(&[
+    "SCHED_FLAG_RESET_ON_FORK",
+    "SCHED_FLAG_RECLAIM",
+    "SCHED_FLAG_DL_OVERRUN",
+    "SCHED_FLAG_KEEP_POLICY",
+    "SCHED_FLAG_KEEP_PARAMS",
+    "SCHED_FLAG_UTIL_CLAMP_MIN",
+    "SCHED_FLAG_UTIL_CLAMP_MAX",
+    // What oci-spec calls two of them: a configuration that we change is written back in its words.
+    "SCHED_RESET_ON_FORK",
+    "SCHED_FLAG_D_L_OVERRUN",
 ]);

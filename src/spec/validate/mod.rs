@@ -44,7 +44,9 @@ pub fn validate(spec: &Spec) -> Result<Vec<String>> {
     spec.linux().as_ref().map_or(Ok(()), unsupported::linux)?;
     net_device::plan(spec)?;
     sysctl::plan(spec)?;
-    Ok(mount_warnings(spec))
+    let mut warnings = mount_warnings(spec);
+    warnings.extend(personality_warning(spec));
+    Ok(warnings)
 }
 
 /// Checks a process document, that of `exec --process` for example.
@@ -193,6 +195,16 @@ fn mount_warnings(spec: &Spec) -> Vec<String> {
             format!("mounts[{index}].destination: {destination:?} is not absolute, taken as below /")
         })
         .collect()
+}
+
+/// The specification names no flag, so there is none to act on; a warning is what runc gives.
+fn personality_warning(spec: &Spec) -> Option<String> {
+    let personality = spec.linux().as_ref()?.personality().as_ref()?;
+    let flags = personality.flags().as_ref().filter(|flags| !flags.is_empty())?;
+    Some(format!(
+        "linux.personality.flags: no flag is known, ignoring {}",
+        flags.join(", ")
+    ))
 }
 
 fn not_absolute(field: impl std::fmt::Display, path: &Path) -> Error {

@@ -231,21 +231,6 @@ fn what_a_later_version_brings_is_refused_by_name() {
             "process.selinuxLabel is not supported: this version cannot confine a process with SELinux",
         ),
         (
-            "/process/scheduler",
-            json!({"policy": "SCHED_BATCH"}),
-            "process.scheduler is not supported: this version cannot set a scheduling policy",
-        ),
-        (
-            "/process/ioPriority",
-            json!({"class": "IOPRIO_CLASS_IDLE"}),
-            "process.ioPriority is not supported: this version cannot set an I/O priority",
-        ),
-        (
-            "/process/execCPUAffinity",
-            json!({"initial": "0"}),
-            "process.execCPUAffinity is not supported: this version cannot pin exec'd processes to CPUs",
-        ),
-        (
             "/linux/mountLabel",
             json!("system_u:object_r:container_file_t:s0"),
             "linux.mountLabel is not supported: this version cannot label mounts for SELinux",
@@ -254,16 +239,6 @@ fn what_a_later_version_brings_is_refused_by_name() {
             "/linux/intelRdt",
             json!({}),
             "linux.intelRdt is not supported: this version cannot limit caches and memory bandwidth",
-        ),
-        (
-            "/linux/memoryPolicy",
-            json!({"mode": "MPOL_LOCAL"}),
-            "linux.memoryPolicy is not supported: this version cannot set a NUMA memory policy",
-        ),
-        (
-            "/linux/personality",
-            json!({"domain": "LINUX"}),
-            "linux.personality is not supported: this version cannot change the execution domain",
         ),
         (
             "/linux/seccomp",
@@ -275,6 +250,25 @@ fn what_a_later_version_brings_is_refused_by_name() {
         assert_eq!(error.to_string(), expected);
         assert_eq!(error.kind(), Kind::Unsupported);
     }
+}
+
+#[test]
+fn flags_of_the_personality_are_a_warning() {
+    let warnings = |flags| {
+        check(|config| {
+            set(
+                config,
+                "/linux/personality",
+                json!({"domain": "LINUX", "flags": flags}),
+            )
+        })
+        .unwrap()
+    };
+    assert_eq!(
+        warnings(json!(["SHORT_INODE", "X"])),
+        ["linux.personality.flags: no flag is known, ignoring SHORT_INODE, X"]
+    );
+    assert!(warnings(json!([])).is_empty());
 }
 
 #[test]

@@ -19,21 +19,6 @@ pub(super) fn process(process: &Process) -> Result<()> {
                 is_text(process.selinux_label()),
                 "this version cannot confine a process with SELinux",
             ),
-            (
-                "scheduler",
-                process.scheduler().is_some(),
-                "this version cannot set a scheduling policy",
-            ),
-            (
-                "ioPriority",
-                process.io_priority().is_some(),
-                "this version cannot set an I/O priority",
-            ),
-            (
-                "execCPUAffinity",
-                process.exec_cpu_affinity().is_some(),
-                "this version cannot pin exec'd processes to CPUs",
-            ),
         ],
     )
 }
@@ -55,16 +40,6 @@ pub(super) fn linux(linux: &Linux) -> Result<()> {
                 "intelRdt",
                 linux.intel_rdt().is_some(),
                 "this version cannot limit caches and memory bandwidth",
-            ),
-            (
-                "memoryPolicy",
-                linux.memory_policy().is_some(),
-                "this version cannot set a NUMA memory policy",
-            ),
-            (
-                "personality",
-                linux.personality().is_some(),
-                "this version cannot change the execution domain",
             ),
             (
                 "seccomp.listenerPath",
