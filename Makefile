@@ -6,7 +6,7 @@ PROFILE ?= release
 PEERS ?= debian
 
 .DEFAULT_GOAL := help
-.PHONY: help build rootfs demo test test-unit test-vm test-engines test-kills lint compare bench bench-net bench-shop clean
+.PHONY: help build rootfs demo test test-unit test-vm test-engines test-kills fuzz lint compare bench bench-net bench-shop clean
 
 help: ## List the targets
 	@echo 'minirun: an OCI container runtime with daemonless networking'
@@ -52,6 +52,10 @@ test-kills: ## Kill any one process of the shop 50 times while customers order (
 	@$(SCRIPTS)/build.sh $(PROFILE)
 	@rootfs-examples/build.sh
 	@python3 $(SCRIPTS)/kill_shop.py
+
+fuzz: ## Search for inputs on which a parser panics (FUZZ_SECONDS=60 for each of the targets)
+	@$(SCRIPTS)/setup.sh build fuzz
+	@$(SCRIPTS)/fuzz.sh
 
 lint: ## Check formatting, clippy, licences and advisories
 	@$(SCRIPTS)/setup.sh lint

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what a target needs and the host lacks, and says so: setup.sh GROUP...
-# Groups: build rootfs test demo lint vm compare bench bench-net bench-shop engines. On Debian and Ubuntu, as root; does
+# Groups: build rootfs test demo fuzz lint vm compare bench bench-net bench-shop engines. On Debian and Ubuntu, as root; does
 # nothing when nothing is missing.
 set -euo pipefail
 . "$(dirname "$0")/narrate.sh"
@@ -19,6 +19,8 @@ packages_of() {
         # tests consist of busybox.
         test) echo busybox-static runc golang-github-containers-common libseccomp-dev pkg-config iproute2 nftables util-linux mount procps jq strace ;;
         demo) echo curl jq iproute2 nftables procps util-linux mount ;;
+        # libFuzzer is C++, and the crate brings its source.
+        fuzz) echo g++ libseccomp-dev pkg-config ;;
         lint) echo libseccomp-dev pkg-config ca-certificates curl gcc libc6-dev ;;
         vm) echo qemu-system-x86 cpio binutils busybox-static xz-utils debian-archive-keyring runc nftables iproute2 ;;
         compare) echo runc time apache2-utils python3 curl jq iproute2 nftables procps util-linux mount ;;
@@ -40,7 +42,7 @@ packages_of() {
             echo docker.io podman containerd runc busybox-static util-linux iproute2 iptables mount tar procps
             available docker-compose criu
             ;;
-        *) die "setup.sh: unknown group $1 (known: build rootfs test demo lint vm compare bench bench-net bench-shop engines)" ;;
+        *) die "setup.sh: unknown group $1 (known: build rootfs test demo lint vm compare bench bench-net bench-shop engines fuzz)" ;;
     esac
 }
 
@@ -146,7 +148,7 @@ install_cargo_deny() {
         timeout 180 cargo install cargo-deny --locked --debug || say "set-up: cargo-deny is not there yet"
 }
 
-[ $# != 0 ] || die "usage: setup.sh GROUP... (build rootfs test demo lint vm compare bench bench-net bench-shop engines)"
+[ $# != 0 ] || die "usage: setup.sh GROUP... (build rootfs test demo lint vm compare bench bench-net bench-shop engines fuzz)"
 packages=()
 for group in "$@"; do
     list=$(packages_of "$group")

@@ -92,7 +92,11 @@ fn read_named(path: &Path) -> Result<Vec<u8>> {
     }
 }
 
-fn parse_process(origin: &Path, raw: &[u8]) -> Result<(Process, Vec<String>)> {
+/// The process document in `raw`; `origin` is the file it came from, for error texts.
+///
+/// # Errors
+/// As for [`load`].
+pub fn parse_process(origin: &Path, raw: &[u8]) -> Result<(Process, Vec<String>)> {
     let mut document = json::parse(origin.display(), "process", &shape::PROCESS, raw)?;
     adapt(&mut document.value)?;
     typed(origin, document)
