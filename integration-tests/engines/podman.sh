@@ -18,12 +18,16 @@ cgroupns = "private"
 netns = "none"
 [engine]
 events_logger = "file"
+runtime = "tested"
+cgroup_manager = "cgroupfs"
+runtime_supports_json = ["crun", "runc", "tested"]
+[engine.runtimes]
+tested = ["$runtime"]
 CONF
 export CONTAINERS_CONF=$work/containers.conf
 cat >"$work/bin/podman" <<CLIENT
 #!/bin/sh
-exec $(command -v podman) --root $work/root --runroot /run/podman --tmpdir /run/podman-tmp --storage-driver vfs \
-    --cgroup-manager cgroupfs --runtime $runtime "\$@"
+exec $(command -v podman) --root $work/root --runroot /run/podman --tmpdir /run/podman-tmp --storage-driver vfs "\$@"
 CLIENT
 chmod +x "$work/bin/podman"
 PATH=$work/bin:$PATH
@@ -65,6 +69,39 @@ started() { podman start web >/dev/null && podman kill web >/dev/null && podman 
 check "start again and kill" 0 '^137$' started
 check "rm" 0 '' podman rm web
 check "rm -f of a running container" 0 '' eval 'podman run -d --name again "${in_cgroup[@]}" box sleep 1000 >/dev/null && podman rm -f -t 0 again'
+
+heading "pods, build, update, checkpoint"
+pod() { podman pod create --infra-image box --infra-command 'sleep 1000' --cgroup-parent "/$parent" --share ipc,uts --name pair; }
+check "pod create" 0 '' pod
+check "a container in the pod" 0 '' podman run -d --pod pair --name one box sleep 1000
+check "two containers of a pod share its host name" 0 '^pair$' podman run --rm --pod pair box hostname
+check "pod ps" 0 'pair +(Running|Degraded)' podman pod ps
+check "pod pause and unpause" 0 '' eval 'podman pod pause pair && podman pod unpause pair'
+check "pod stop" 0 '' podman pod stop -t 0 pair
+check "pod rm" 0 '' podman pod rm -f -t 0 pair
+
+printf 'FROM localhost/box\nRUN echo built >/built\nUSER app\nCMD ["cat", "/built"]\n' >"$work/Containerfile"
+check "build" 0 'COMMIT' podman build --isolation oci --runtime "$runtime" --network none --cgroup-parent "/$parent/build" -t built -f "$work/Containerfile" "$work/host"
+check "run what was built" 0 '^built$' box built
+
+podman run -d "${in_cgroup[@]}" --name life box sleep 1000 >/dev/null
+if ! podman update --help >/dev/null 2>&1; then
+    skip "update" "this Podman has no such command"
+elif ! has_verb update; then
+    skip "update" "the runtime does not have this verb yet"
+else
+    check "update" 0 '' podman update --memory 96m life
+fi
+if ! has_verb checkpoint; then
+    skip "checkpoint and restore" "the runtime does not have these verbs yet"
+elif ! criu check >/dev/null 2>&1; then
+    skip "checkpoint and restore" "CRIU does not work on this host: $(criu check 2>&1 | tail -n 1)"
+else
+    check "checkpoint" 0 '' podman container checkpoint life
+    check "restore" 0 '' podman container restore life
+    check "a restored program goes on" 0 'sleep' podman top life
+fi
+check "rm of what was left" 0 '' podman rm -f -t 0 life
 
 heading "nothing is left"
 check "containers" 0 '^$' podman ps -aq
