@@ -64,6 +64,8 @@ mod policy;
 mod process;
 #[path = "scenarios/publish.rs"]
 mod publish;
+#[path = "scenarios/rootless.rs"]
+mod rootless;
 #[path = "scenarios/scheduling.rs"]
 mod scheduling;
 #[path = "scenarios/seccomp.rs"]

@@ -19,6 +19,7 @@ pub(crate) struct Container<'h> {
     config: Value,
     runtime: PathBuf,
     made: Cell<bool>,
+    user: Option<u32>,
 }
 
 impl<'h> Container<'h> {
@@ -34,6 +35,7 @@ impl<'h> Container<'h> {
             config: spec::default(),
             runtime,
             made: Cell::new(false),
+            user: None,
         };
         container.write_config();
         container
@@ -132,7 +134,49 @@ impl<'h> Container<'h> {
 
     /// A verb of this container's runtime, to be completed: `verb("kill").args([id, "KILL"])`.
     pub(crate) fn verb(&self, verb: &str) -> Invocation<'h> {
-        self.host.command(&self.runtime).args([verb])
+        match self.user {
+            None => self.host.command(&self.runtime).args([verb]),
+            Some(user) => self
+                .host
+                .command_as(user, &self.runtime)
+                .env("XDG_RUNTIME_DIR", self.runtime_dir().to_str().unwrap())
+                .args([verb]),
+        }
+    }
+
+    /// Makes it an ordinary user's: the bundle is his, he calls the runtime, and config.json is what `spec --rootless` writes.
+    pub(crate) fn of_user(mut self, user: u32) -> Self {
+        self.user = Some(user);
+        self.runtime = self.host.for_everybody(&self.runtime);
+        fs::create_dir_all(self.runtime_dir()).unwrap();
+        fs::remove_file(self.bundle.join("config.json")).unwrap();
+        self.give_to(user);
+        let bundle = self.bundle.to_str().unwrap().to_owned();
+        let spec = self.verb("spec").args(["--rootless", "--bundle", &bundle]);
+        spec.output().succeeds();
+        let text = fs::read(self.bundle.join("config.json")).unwrap();
+        self.config = serde_json::from_slice(&text).unwrap();
+        self.edit(|config| {
+            config["process"]["terminal"] = json!(false);
+            config["root"]["readonly"] = json!(false);
+        })
+    }
+
+    /// Gives the bundle to a user.
+    pub(crate) fn give_to(&self, user: u32) {
+        self.host
+            .sh(&format!("chown -hR {user}:{user} {}", self.bundle.display()));
+    }
+
+    /// The ordinary user's XDG_RUNTIME_DIR.
+    pub(crate) fn runtime_dir(&self) -> PathBuf {
+        self.bundle.join("run")
+    }
+
+    /// Takes another binary for the runtime.
+    pub(crate) fn under(mut self, runtime: &Path) -> Self {
+        self.runtime = runtime.to_owned();
+        self
     }
 
     /// `run` in the foreground.

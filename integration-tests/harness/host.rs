@@ -145,6 +145,26 @@ impl Host {
         self.command(&self.runtime)
     }
 
+    /// A program, called by an ordinary user without any privilege.
+    pub(crate) fn command_as(&self, user: u32, program: &Path) -> Invocation<'_> {
+        let setpriv = find_in_path("setpriv").expect("setpriv is in util-linux");
+        let user = user.to_string();
+        let dropped = ["--reuid", &user, "--regid", &user, "--clear-groups", "--"].map(str::to_owned);
+        let mut invocation = self.command(&setpriv);
+        invocation.argv.extend(dropped.map(Into::into));
+        invocation.argv.push(program.into());
+        invocation
+    }
+
+    /// The same program at a place that every user can reach.
+    pub(crate) fn for_everybody(&self, program: &Path) -> PathBuf {
+        let place = self.dir.join(program.file_name().unwrap());
+        if !place.exists() && fs::hard_link(program, &place).is_err() {
+            fs::copy(program, &place).unwrap();
+        }
+        place
+    }
+
     pub(crate) fn command(&self, program: &Path) -> Invocation<'_> {
         Invocation {
             host: self,

@@ -17,12 +17,12 @@ packages_of() {
             ;;
         # runc and libseccomp are what the tests compare with, under the seccomp profile of containers-common; containers in the
         # tests consist of busybox.
-        test) echo busybox-static runc golang-github-containers-common libseccomp-dev pkg-config iproute2 nftables util-linux mount procps jq strace ;;
+        test) echo busybox-static runc golang-github-containers-common libseccomp-dev pkg-config iproute2 nftables util-linux mount procps jq strace uidmap ;;
         demo) echo curl jq iproute2 nftables procps util-linux mount ;;
         # libFuzzer is C++, and the crate brings its source.
         fuzz) echo g++ libseccomp-dev pkg-config ;;
         lint) echo libseccomp-dev pkg-config ca-certificates curl gcc libc6-dev ;;
-        vm) echo qemu-system-x86 cpio binutils busybox-static xz-utils debian-archive-keyring runc nftables iproute2 ;;
+        vm) echo qemu-system-x86 cpio binutils busybox-static xz-utils debian-archive-keyring runc nftables iproute2 util-linux ;;
         compare) echo runc time apache2-utils python3 curl jq iproute2 nftables procps util-linux mount ;;
         bench) echo runc crun time python3 util-linux mount golang-github-containers-common libseccomp-dev pkg-config ;;
         # The programs of examples/ are built with what the tests need. Contenders that this release of the system does not

@@ -39,7 +39,7 @@ fi
 
 # Where the machine finds more of the world, more scenarios run; what is missing they skip by name.
 options=
-for program in runc nft ip; do
+for program in runc nft ip setpriv unshare; do
     found=$(command -v "$program" || true)
     [ -z "$found" ] || options="$options --file $found:/usr/sbin/$program"
 done

@@ -22,6 +22,9 @@ pub enum DefaultDevices {
     Allow,
     /// The container's rules alone count.
     Omit,
+    /// No rules are enforced, the container's neither: without privileges there is no way to, and a container that is in
+    /// a user namespace can neither make devices nor open more of them than its user may.
+    Unenforced,
 }
 
 /// Access bits, as in `struct bpf_cgroup_dev_ctx`.

@@ -27,6 +27,7 @@ mod join;
 mod kill;
 mod layout;
 mod limits;
+mod permitted;
 mod place;
 mod statistics;
 mod v1;
@@ -45,10 +46,12 @@ pub use self::devices::DefaultDevices;
 pub use self::join::Join;
 pub use self::layout::{Hierarchy, Layout};
 pub use self::limits::{Change, Limits, Undo};
+pub use self::permitted::own_directories;
 pub use self::statistics::Statistics;
 pub use self::v1::V1;
 pub use self::v2::V2;
 use crate::error::{Error, Kind, Result};
+pub use place::CREATE;
 use place::Patience;
 
 /// The container's cgroup directories.
@@ -61,6 +64,9 @@ pub enum Cgroup {
     /// One directory.
     #[serde(rename = "2")]
     V2(V2),
+    /// None: nobody delegated control groups to the user who made the container. It stays in the caller's.
+    #[serde(rename = "none")]
+    None,
 }
 
 impl Cgroup {
@@ -86,6 +92,7 @@ impl Cgroup {
         match self {
             Cgroup::V1(v1) => v1.create(),
             Cgroup::V2(v2) => v2.create(),
+            Cgroup::None => Ok(()),
         }
     }
 
@@ -97,6 +104,7 @@ impl Cgroup {
         match self {
             Cgroup::V1(v1) => limits.apply_v1(v1),
             Cgroup::V2(v2) => limits.apply_v2(v2),
+            Cgroup::None => limits.refuse_any(),
         }
     }
 
@@ -118,6 +126,7 @@ impl Cgroup {
         match self {
             Cgroup::V1(v1) => Layout::V1(v1.hierarchies()),
             Cgroup::V2(v2) => Layout::V2(v2.mount().to_owned()),
+            Cgroup::None => Layout::V1(Vec::new()),
         }
     }
 
@@ -129,6 +138,7 @@ impl Cgroup {
         match self {
             Cgroup::V1(v1) => v1.join_handles(),
             Cgroup::V2(v2) => v2.join_handles(),
+            Cgroup::None => Ok(Join::Tasks(Vec::new())),
         }
     }
 
@@ -141,6 +151,7 @@ impl Cgroup {
         match self {
             Cgroup::V1(v1) => v1.join_handles(),
             Cgroup::V2(v2) => v2.join_beside(pid),
+            Cgroup::None => Ok(Join::Tasks(Vec::new())),
         }
     }
 
@@ -152,6 +163,7 @@ impl Cgroup {
         match self {
             Cgroup::V1(v1) => v1.attach(pid),
             Cgroup::V2(v2) => v2.attach(pid),
+            Cgroup::None => Ok(()),
         }
     }
 
@@ -164,6 +176,7 @@ impl Cgroup {
         match self {
             Cgroup::V1(v1) => v1.pids(),
             Cgroup::V2(v2) => v2.pids(),
+            Cgroup::None => Ok(Vec::new()),
         }
     }
 
@@ -175,6 +188,7 @@ impl Cgroup {
         match self {
             Cgroup::V1(v1) => v1.freeze(),
             Cgroup::V2(v2) => v2.freeze(),
+            Cgroup::None => Err(none("pause the container")),
         }
     }
 
@@ -186,6 +200,7 @@ impl Cgroup {
         match self {
             Cgroup::V1(v1) => v1.thaw(),
             Cgroup::V2(v2) => v2.thaw(),
+            Cgroup::None => Err(none("resume the container")),
         }
     }
 
@@ -197,6 +212,7 @@ impl Cgroup {
         match self {
             Cgroup::V1(v1) => v1.is_frozen(),
             Cgroup::V2(v2) => v2.is_frozen(),
+            Cgroup::None => Ok(false),
         }
     }
 
@@ -216,6 +232,7 @@ impl Cgroup {
         match self {
             Cgroup::V1(v1) => v1.kill(),
             Cgroup::V2(v2) => v2.kill(),
+            Cgroup::None => Ok(()),
         }
     }
 
@@ -225,6 +242,7 @@ impl Cgroup {
         match self {
             Cgroup::V1(v1) => v1.delete_unused(),
             Cgroup::V2(v2) => v2.delete_unused(),
+            Cgroup::None => true,
         }
     }
 
@@ -238,6 +256,7 @@ impl Cgroup {
         match self {
             Cgroup::V1(v1) => v1.delete(patience),
             Cgroup::V2(v2) => v2.delete(patience),
+            Cgroup::None => Ok(()),
         }
     }
 
@@ -248,7 +267,7 @@ impl Cgroup {
     /// chown fails.
     pub fn delegate(&self, owner: u32) -> Result<()> {
         match self {
-            Cgroup::V1(_) => Ok(()),
+            Cgroup::V1(_) | Cgroup::None => Ok(()),
             Cgroup::V2(v2) => v2.delegate(Uid::from_raw(owner)),
         }
     }
@@ -259,6 +278,7 @@ impl Cgroup {
         match self {
             Cgroup::V1(v1) => v1.directories(),
             Cgroup::V2(v2) => vec![(String::new(), v2.directory())],
+            Cgroup::None => Vec::new(),
         }
     }
 
@@ -270,8 +290,17 @@ impl Cgroup {
         match self {
             Cgroup::V1(v1) => Statistics::of_v1(v1),
             Cgroup::V2(v2) => Statistics::of_v2(v2),
+            Cgroup::None => Err(none("count what the container uses")),
         }
     }
+}
+
+fn none(what: &str) -> Error {
+    Error::new(
+        Kind::Unsupported,
+        format_args!("cannot {what}: it has no control group"),
+    )
+    .hint("an ordinary user's container has one only where control groups are delegated to him")
 }
 
 fn not_empty(processes: usize) -> Error {

@@ -16,6 +16,9 @@ use crate::sys::xattr;
 /// directory of anybody else is ever taken for ours. It lives in the kernel, so no crash can lose it.
 const MADE_BY_US: &std::ffi::CStr = c"trusted.minirun";
 
+/// What an error says first when a directory cannot be made.
+pub const CREATE: &str = "create cgroup";
+
 /// A directory below a hierarchy's mount point.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Place {
@@ -102,7 +105,7 @@ impl Place {
                 }
                 Err(errno) => {
                     made.undo();
-                    return Err(Error::os("create cgroup", directory.display(), errno));
+                    return Err(Error::os(CREATE, directory.display(), errno));
                 }
             }
         }
@@ -119,7 +122,7 @@ impl Place {
                     made.directories.push(parent);
                 }
                 Err(Errno::EEXIST | Errno::ENOENT) => {}
-                Err(errno) => return Err(Error::os("create cgroup", parent.display(), errno)),
+                Err(errno) => return Err(Error::os(CREATE, parent.display(), errno)),
             }
         }
         Ok(())

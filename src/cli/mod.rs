@@ -19,6 +19,7 @@ mod logs;
 mod netd;
 mod network;
 mod pause;
+mod privileges;
 mod ps;
 mod run;
 mod spec;
@@ -38,8 +39,8 @@ use clap::{Parser, Subcommand};
 use nix::unistd::geteuid;
 
 use self::lazy::Lazy;
-use crate::container::store::{DEFAULT_ROOT, Store};
-use crate::error::{Error, Kind, OsContext, Result};
+use crate::container::store::Store;
+use crate::error::{Error, Result};
 use crate::init::exe;
 use crate::log;
 
@@ -51,9 +52,9 @@ struct Cli {
     /// Print the version and exit
     #[arg(short, long)]
     version: bool,
-    /// Directory of the containers' state
-    #[arg(long, value_name = "DIR", default_value = DEFAULT_ROOT)]
-    root: PathBuf,
+    /// Directory of the containers' state [default: /run/minirun, or $XDG_RUNTIME_DIR/minirun]
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
     /// File to append the log to, instead of standard error
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
@@ -66,9 +67,9 @@ struct Cli {
     /// Use systemd's control groups
     #[arg(long)]
     systemd_cgroup: bool,
-    /// Run without root's privileges (true, false or auto)
+    /// Do without the control groups that the caller may not make; auto: unless the caller is root
     #[arg(long, value_name = "BOOL", default_value = "auto")]
-    rootless: String,
+    rootless: privileges::Flag,
     /// Ignored: CRIU is looked up in PATH
     #[arg(long, value_name = "PATH", hide = true)]
     criu: Option<PathBuf>,
@@ -152,8 +153,8 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
             keep.close_others()?;
         }
         open_log(&cli)?;
-        if enters_container(command) && geteuid().is_root() {
-            exe::protect(&args)?;
+        if enters_container(command) {
+            exe::protect(&args, geteuid())?;
         }
         Ok(keep)
     });
@@ -194,12 +195,10 @@ fn dispatch(cli: &Cli, command: &Command, keep: crate::init::process::Keep) -> R
         Command::Compose(args) if args.only_reads() => return compose::run(None, args),
         _ => {}
     }
-    check_privilege(cli)?;
-    let root = std::path::absolute(&cli.root).os("--root", cli.root.display())?;
-    if root.parent().is_none() {
-        return Err(Error::invalid("--root", "must not be the root directory"));
-    }
-    let store = Store::new(root);
+    check_driver(cli)?;
+    let caller = privileges::caller(cli.rootless);
+    privileges::check(command, caller)?;
+    let store = Store::new(privileges::root(cli.root.as_deref(), caller)?, caller);
     match command {
         Command::Compose(args) => compose::run(Some(&store), args),
         Command::Create(args) => create::run(&store, args, keep),
@@ -236,22 +235,11 @@ fn open_log(cli: &Cli) -> Result<()> {
     Ok(())
 }
 
-fn check_privilege(cli: &Cli) -> Result<()> {
+fn check_driver(cli: &Cli) -> Result<()> {
     if cli.systemd_cgroup {
         return Err(
             Error::unsupported("--systemd-cgroup", "this version manages control groups itself")
                 .hint("configure the engine for the cgroupfs driver"),
-        );
-    }
-    if cli.rootless == "true" {
-        return Err(Error::unsupported(
-            "--rootless=true",
-            "this version needs root's privileges",
-        ));
-    }
-    if !geteuid().is_root() {
-        return Err(
-            Error::new(Kind::Os, "permission denied: minirun needs root's privileges").hint("use sudo"),
         );
     }
     Ok(())

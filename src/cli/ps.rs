@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::process::Command;
 
+use crate::container::members;
 use crate::container::record::Record;
 use crate::container::store::Store;
 use crate::error::{Error, Kind, OsContext, Result};
@@ -36,7 +37,7 @@ pub(super) fn run(store: &Store, args: &Args) -> Result<u8> {
         ));
     }
     match args.format {
-        Format::Json => println!("{}", serde_json::json!(record.cgroup.pids()?)),
+        Format::Json => println!("{}", serde_json::json!(members::pids(&record)?)),
         Format::Table => print!("{}", table(&record, &args.options)?),
     }
     Ok(0)
@@ -44,7 +45,7 @@ pub(super) fn run(store: &Store, args: &Args) -> Result<u8> {
 
 /// What ps(1) says of a container's processes, with a heading.
 pub(super) fn table(record: &Record, options: &[String]) -> Result<String> {
-    let pids = record.cgroup.pids()?;
+    let pids = members::pids(record)?;
     let options = match options {
         [] => &["-ef".to_owned()][..],
         options => options,

@@ -1,8 +1,11 @@
 //! `minirun spec`.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
+
+use nix::unistd::{getegid, geteuid};
 
 use crate::error::{Error, Kind, OsContext, Result};
 use crate::spec::default;
@@ -18,12 +21,6 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<u8> {
-    if args.rootless {
-        return Err(Error::unsupported(
-            "--rootless",
-            "this version needs root's privileges",
-        ));
-    }
     let path = super::args::bundle(args.bundle.as_deref())?.join("config.json");
     let mut file = File::create_new(&path).map_err(|error| match error.kind() {
         ErrorKind::AlreadyExists => Error::new(
@@ -32,7 +29,11 @@ pub(super) fn run(args: &Args) -> Result<u8> {
         ),
         _ => Error::new(Kind::Os, format_args!("create {}: {error}", path.display())),
     })?;
-    file.write_all(default::DEFAULT.as_bytes())
-        .os("write", path.display())?;
+    let text = if args.rootless {
+        Cow::Owned(default::rootless(geteuid().as_raw(), getegid().as_raw()))
+    } else {
+        Cow::Borrowed(default::DEFAULT)
+    };
+    file.write_all(text.as_bytes()).os("write", path.display())?;
     Ok(0)
 }

@@ -6,6 +6,9 @@
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 
+use nix::errno::Errno;
+
+use super::caller::Caller;
 use super::events::{self, Action, Event};
 use super::network::Network;
 use super::options::{Options, Terminal};
@@ -13,7 +16,7 @@ use super::prepare::{Prepared, prepare};
 use super::record::Record;
 use super::store::{Entry, Lock, Store};
 use super::{console, delete, files, pid_file, relay};
-use crate::cgroup::Join;
+use crate::cgroup::{self, Join};
 use crate::error::{Error, Kind, OsContext, Result};
 use crate::init;
 use crate::init::hooks::Point;
@@ -58,7 +61,23 @@ pub enum Starter {
 /// Anything wrong with the bundle, before any side effect; any failure after, with everything taken back. When something
 /// could not be taken back the error says what, and the record stays for `delete --force`.
 pub fn create(store: &Store, options: &Options, starter: Starter) -> Result<NewContainer> {
-    let mut prepared = prepare(store, options)?;
+    match create_as(store.caller(), store, options, starter) {
+        Err(error) if is_refusal(&error) => match store.caller().after_refusal() {
+            Some(caller) => create_as(caller, store, options, starter),
+            None => Err(error),
+        },
+        result => result,
+    }
+}
+
+/// Whether the making of a control group was refused, before anything that anybody could see was done.
+fn is_refusal(error: &Error) -> bool {
+    matches!(error.errno(), Some(Errno::EACCES | Errno::EPERM | Errno::EROFS))
+        && error.to_string().starts_with(cgroup::CREATE)
+}
+
+fn create_as(caller: Caller, store: &Store, options: &Options, starter: Starter) -> Result<NewContainer> {
+    let mut prepared = prepare(store, caller, options)?;
     let (lock, entry) = store.create(&options.id)?;
     let mut lock = Some(lock);
     match make(&entry, &mut lock, &mut prepared, options, starter) {

@@ -11,6 +11,7 @@ use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
 
 use super::events::{self, Action, Event};
+use super::members;
 use super::record::Record;
 use super::store::{Entry, Store};
 use crate::cgroup::{Cgroup, Layout};
@@ -182,6 +183,7 @@ pub fn destroy(entry: &Entry, record: &Record, poststop: Option<(&Hooks, &State)
         // The group first: it thaws what is frozen, and a frozen process does not die.
         attempt(record.cgroup.kill());
     }
+    attempt(members::kill_without_group(record));
     if let Some(init) = record.init {
         attempt(end(init));
     }

@@ -7,8 +7,10 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 use super::events::{self, Action, Event};
+use super::members;
 use super::record::Record;
 use super::store::{Entry, Store};
+use crate::cgroup::Cgroup;
 use crate::error::{Error, Kind, OsContext, Result};
 use crate::spec::id::Id;
 use crate::spec::state::Status;
@@ -31,17 +33,17 @@ fn send(entry: &Entry, record: &Record, signal: i32, all: bool) -> Result<()> {
     let id = &record.id;
     let not_running = || Error::new(Kind::WrongState, format_args!("container not running: {id}"));
     if all {
-        return if signal == libc::SIGKILL {
+        return if signal == libc::SIGKILL && record.cgroup != Cgroup::None {
             record.cgroup.kill()
         } else {
-            signal_all(&record.cgroup.pids()?, signal)
+            signal_all(&members::pids(record)?, signal)
         };
     }
     if entry.status(record)? == Status::Stopped {
         return Err(not_running());
     }
     // Without a pid namespace of its own nobody takes the other processes down with the first.
-    if signal == libc::SIGKILL && record.shares_pid_namespace {
+    if signal == libc::SIGKILL && record.shares_pid_namespace && record.cgroup != Cgroup::None {
         return record.cgroup.kill();
     }
     let Some(pidfd) = record.init.map(|init| init.open()).transpose()?.flatten() else {

@@ -5,6 +5,7 @@
 //! record alone and is also how a failed `create` undoes itself, so the way back is the same after an error, after a
 //! kill and at the end of an ordinary life.
 
+pub mod caller;
 pub mod connect;
 pub mod console;
 pub mod create;
@@ -14,6 +15,7 @@ pub mod exec;
 pub mod files;
 pub mod inspect;
 pub mod kill;
+pub mod members;
 pub mod network;
 pub mod options;
 pub mod pause;

@@ -6,14 +6,15 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use nix::unistd::{Pid, Uid};
-use oci_spec::runtime::{LinuxNamespaceType, Spec};
+use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceType, Spec};
 
+use super::caller::Caller;
 use super::files;
 use super::network::{Mode, Network};
 use super::options::{Options, Terminal};
 use super::record::Record;
 use super::store::Store;
-use crate::cgroup::{Cgroup, DefaultDevices, Layout, Limits};
+use crate::cgroup::{Cgroup, DefaultDevices, Layout, Limits, own_directories};
 use crate::error::{Error, Kind, OsContext, Result};
 use crate::init::{self, Choices};
 use crate::log;
@@ -45,7 +46,7 @@ pub(super) struct Prepared {
 ///
 /// # Errors
 /// Anything that is wrong with the bundle or the options, by its field's path.
-pub(super) fn prepare(store: &Store, options: &Options) -> Result<Prepared> {
+pub(super) fn prepare(store: &Store, caller: Caller, options: &Options) -> Result<Prepared> {
     let bundle = fs::canonicalize(&options.bundle).os("open bundle", options.bundle.display())?;
     let load::Loaded {
         mut spec,
@@ -67,18 +68,35 @@ pub(super) fn prepare(store: &Store, options: &Options) -> Result<Prepared> {
     };
     spec::validate::validate(&spec)?.iter().for_each(log::warn);
     check_terminal(&spec, &options.terminal)?;
+    if !caller.is_root {
+        check_unprivileged(&spec, &network)?;
+    }
     net::check(&net::Dirs::default(), network.endpoints())?;
 
     let layout = Layout::detect()?;
     let linux = spec.linux().as_ref();
     let cgroups_path = linux.and_then(|linux| linux.cgroups_path().as_deref());
-    let cgroup = Cgroup::plan(&layout, cgroups_path, options.id.as_str())?;
+    let id = options.id.as_str();
+    let permitted;
+    let (available, cgroup) = if caller.is_rootless() {
+        let (part, cgroup) = Cgroup::plan_where_permitted(&layout, cgroups_path, id)?;
+        permitted = part;
+        (&permitted, cgroup)
+    } else {
+        (&layout, Cgroup::plan(&layout, cgroups_path, id)?)
+    };
     let limits = Limits::plan(
         linux.and_then(|linux| linux.resources().as_ref()),
-        &layout,
-        default_devices(&spec)?,
+        available,
+        match default_devices(&spec)? {
+            _ if caller.is_rootless() => DefaultDevices::Unenforced,
+            asked => asked,
+        },
     )?;
     limits.warnings().iter().for_each(log::warn);
+    if cgroup == Cgroup::None {
+        limits.refuse_any()?;
+    }
 
     let namespaces = init::namespaces::Plan::new(&spec);
     let directory = store.directory(&options.id);
@@ -128,6 +146,7 @@ pub(super) fn prepare(store: &Store, options: &Options) -> Result<Prepared> {
     let choices = Choices {
         keep: options.keep,
         keyring: keyring.as_deref(),
+        unprivileged: !caller.is_root,
     };
     let mut plan = init::Plan::new(&spec, rootfs, record.state(), choices)?;
     if !network.endpoints().is_empty() && plan.namespaces.creates(LinuxNamespaceType::Uts) {
@@ -212,24 +231,49 @@ pub(super) fn default_devices(spec: &Spec) -> Result<DefaultDevices> {
 
 /// The container's own control group, in the words of a mount.
 fn cgroup_mounts(cgroup: &Cgroup, layout: &Layout, private: bool) -> CgroupMounts {
-    let directories = cgroup.directories();
-    match cgroup {
-        Cgroup::V1(_) => CgroupMounts::V1 {
+    // A container without one is in the caller's.
+    let directories = match cgroup {
+        Cgroup::None => own_directories(layout),
+        own => own.directories(),
+    };
+    match layout {
+        Layout::V1(_) => CgroupMounts::V1 {
             controllers: directories,
         },
-        Cgroup::V2(_) => CgroupMounts::V2 {
+        Layout::V2(mount) => CgroupMounts::V2 {
             own: directories
                 .into_iter()
                 .next()
                 .map(|(_, directory)| directory)
                 .unwrap_or_default(),
-            hierarchy: match layout {
-                Layout::V2(mount) => mount.clone(),
-                Layout::V1(_) => PathBuf::new(),
-            },
+            hierarchy: mount.clone(),
             private,
         },
     }
+}
+
+/// What an ordinary user's container has to do without.
+fn check_unprivileged(spec: &Spec, network: &Network) -> Result<()> {
+    if !network.endpoints().is_empty() {
+        return Err(Error::new(
+            Kind::Unsupported,
+            "--network: permission denied: minirun's networks need root's privileges",
+        )
+        .hint("call it as root, or with --network none or --network host"));
+    }
+    let namespaces = spec
+        .linux()
+        .as_ref()
+        .and_then(|linux| linux.namespaces().as_deref());
+    let is_user = |namespace: &LinuxNamespace| namespace.typ() == LinuxNamespaceType::User;
+    if namespaces.unwrap_or_default().iter().any(is_user) {
+        return Ok(());
+    }
+    Err(Error::invalid(
+        "linux.namespaces",
+        "permission denied: rootless container requires user namespaces",
+    )
+    .hint("call minirun as root, or see the configuration that `minirun spec --rootless` writes"))
 }
 
 fn check_terminal(spec: &Spec, terminal: &Terminal) -> Result<()> {

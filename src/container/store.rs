@@ -21,6 +21,7 @@ use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bin
 use oci_spec::runtime::{LinuxResources, Spec};
 use serde::Serialize;
 
+use super::caller::Caller;
 use super::events;
 use super::record::Record;
 use crate::error::{Error, Kind, OsContext, Result, closest};
@@ -47,12 +48,18 @@ const START_SOCKET: &str = "start.sock";
 #[derive(Clone, Debug)]
 pub struct Store {
     root: PathBuf,
+    caller: Caller,
 }
 
 impl Store {
     /// Records below `root`, an absolute path.
-    pub fn new(root: PathBuf) -> Store {
-        Store { root }
+    pub fn new(root: PathBuf, caller: Caller) -> Store {
+        Store { root, caller }
+    }
+
+    /// Who makes and changes containers here.
+    pub fn caller(&self) -> Caller {
+        self.caller
     }
 
     /// The directory of all records.
@@ -72,7 +79,9 @@ impl Store {
     pub fn create(&self, id: &Id) -> Result<(Lock, Entry)> {
         fs::DirBuilder::new()
             .recursive(true)
-            .mode(0o700)
+            // Sticky: this is how a user's run-time directory tells what is not to be removed because it is old (XDG
+            // Base Directory Specification).
+            .mode(if self.caller.is_root { 0o700 } else { 0o1700 })
             .create(&self.root)
             .os("create", self.root.display())?;
         if is_reserved(id) {

@@ -6,7 +6,7 @@ use oci_spec::runtime::LinuxResources;
 
 use super::prepare::default_devices;
 use super::store::Store;
-use crate::cgroup::{Change, Limits};
+use crate::cgroup::{Change, DefaultDevices, Limits};
 use crate::error::{Error, Kind, Result};
 use crate::log;
 use crate::spec::id::Id;
@@ -29,7 +29,12 @@ pub fn update(store: &Store, id: &Id, given: &LinuxResources) -> Result<()> {
     }
     let spec = entry.config()?;
     let change = Change::new(&entry.resources(&spec)?, given)?;
-    let limits = Limits::plan_change(&change, &record.cgroup.layout(), default_devices(&spec)?)?;
+    let devices = if store.caller().is_rootless() {
+        DefaultDevices::Unenforced
+    } else {
+        default_devices(&spec)?
+    };
+    let limits = Limits::plan_change(&change, &record.cgroup.layout(), devices)?;
     limits.warnings().iter().for_each(log::warn);
     let undo = record.cgroup.change(&limits)?;
     entry

@@ -39,11 +39,17 @@ pub(super) fn run(plan: &Plan, inherited: &Inherited<'_>, channel: Channel) -> u
 }
 
 fn script(plan: &Plan, inherited: &Inherited<'_>, channel: &mut Channel) -> Result<Infallible> {
-    // Before joining anything: no process of a container may look into this one.
-    set_dumpable(false).os("set", "dumpable")?;
+    // Before joining anything: no process of a container may look into this one. An ordinary user's runtime cannot
+    // either then, so it writes the id mappings first; until they are there nobody is in the new user namespace.
+    if !plan.unprivileged {
+        set_dumpable(false).os("set", "dumpable")?;
+    }
     die_with_parent()?;
     let id_mapped = id_mapped::receive(plan, channel)?;
     wait_for(channel, ToChild::Go);
+    if plan.unprivileged {
+        set_dumpable(false).os("set", "dumpable")?;
+    }
     inherited.cgroup.join()?;
     plan.namespaces.settle(inherited.namespaces)?;
     // Before the ids change: the container's root may not be allowed to reach what is mounted into it.

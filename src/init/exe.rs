@@ -8,10 +8,11 @@
 //! Where there is [`crate::sys`]' `entry`, it has done this before the C library started, and [`protect`] only looks.
 
 use std::ffi::{CString, OsString};
-use std::fs::{File, read_link};
+use std::fs::{File, metadata, read_link};
 use std::io::copy;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -19,19 +20,20 @@ use nix::fcntl::{AtFlags, FcntlArg, OFlag, SealFlag, fcntl, open};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::Mode;
 use nix::sys::statvfs::{FsFlags, statvfs};
-use nix::unistd::execveat;
+use nix::unistd::{Uid, execveat};
 
 use crate::error::{Error, OsContext, Result};
 use crate::sys::mount::{Change, attribute, clone_tree, set_attributes};
 
 const SELF: &str = "/proc/self/exe";
 
-/// Goes on in a protected copy of this binary, from the start of `main`; returns when this is one already.
+/// Goes on in a protected copy of this binary, from the start of `main`; returns when this is one already. The `user` who
+/// calls needs none of a binary that only root can write to.
 ///
 /// # Errors
 /// When no copy can be made or executed.
-pub fn protect(args: &[OsString]) -> Result<()> {
-    if is_protected()? {
+pub fn protect(args: &[OsString], user: Uid) -> Result<()> {
+    if is_protected()? || !user.is_root() && is_roots()? {
         return Ok(());
     }
     let copy = match read_only_mount() {
@@ -61,6 +63,13 @@ fn is_protected() -> Result<bool> {
     let file = File::open(SELF).os("open", SELF)?;
     // Only memory has seals.
     Ok(fcntl(&file, FcntlArg::F_GET_SEALS).is_ok_and(|seals| seals & SealFlag::F_SEAL_WRITE.bits() != 0))
+}
+
+/// Whether nobody but root can change the binary: no container of an ordinary user has root's id.
+fn is_roots() -> Result<bool> {
+    const OTHERS_WRITE: u32 = 0o022;
+    let file = metadata(SELF).os("stat", SELF)?;
+    Ok(file.uid() == 0 && file.mode() & OTHERS_WRITE == 0)
 }
 
 fn read_only_mount() -> nix::Result<OwnedFd> {

@@ -4,10 +4,12 @@ use std::convert::Infallible;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 
+use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns};
 use nix::sys::prctl::{set_dumpable, set_pdeathsig};
 use nix::sys::signal::Signal;
 use nix::unistd::{Pid, chroot, fchdir, setsid};
+use oci_spec::runtime::LinuxNamespaceType;
 
 use super::console::{self, Console};
 use super::parent::{self, Created};
@@ -51,25 +53,32 @@ pub fn create(
     let root = open_root(plan, target)?;
     let (channel, childs_end) = Channel::pair()?;
     let (mut ours, mut theirs) = (Some(channel), Some(childs_end));
+    // Only children enter a pid namespace; this process makes no other child after.
+    let first = match join_pid_namespace(target, flags)? {
+        Joined::Here => CloneFlags::empty(),
+        Joined::AsRoot => CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWPID,
+    };
+    if let (false, Some(adjustment)) = (first.is_empty(), plan.process.oom_score_adj) {
+        // Inherited: nobody but root may write that of a process which went into another user namespace.
+        parent::write_oom_score_adj(Pid::this(), adjustment)?;
+    }
     let mut process = || {
         drop(ours.take());
         let Some(channel) = theirs.take() else { return 1 };
-        let Err(error) = script(plan, target, flags, root.as_ref(), &channel);
+        let Err(error) = script(plan, target, (flags, flags - first), root.as_ref(), &channel);
         let _ = channel.report(&ToParent::Failed(error));
         1
     };
-    // Only children enter a pid namespace; this process makes no other child after.
-    let join_pid = flags.contains(CloneFlags::CLONE_NEWPID);
-    if join_pid {
-        setns(&target.pidfd, CloneFlags::CLONE_NEWPID).os("join", "the container's pid namespace")?;
-    }
     let spawned = plan.process.affinity.with_initial(|| {
         target.cgroup.spawn(|cgroup| {
             let options = Options {
                 flags: Flags::default(),
                 cgroup,
             };
-            spawn(options, &mut process).os("clone", "process")
+            if first.is_empty() {
+                return spawn(options, &mut process).os("clone", "process");
+            }
+            namespaces::spawn_beyond(|| setns(&target.pidfd, first), options, &mut process)
         })
     })?;
     let child = target.cgroup.settle(spawned, || (target.beside)().map(Some))?;
@@ -78,7 +87,7 @@ pub fn create(
         return Err(Error::new(Kind::Os, "the init socket is gone"));
     };
     let mut converse = || -> Result<()> {
-        if let Some(adjustment) = plan.process.oom_score_adj {
+        if let (true, Some(adjustment)) = (first.is_empty(), plan.process.oom_score_adj) {
             parent::write_oom_score_adj(child.pid, adjustment)?;
         }
         channel.tell(ToChild::Go)?;
@@ -102,19 +111,41 @@ pub fn create(
     }
 }
 
+/// Who entered the container's pid namespace, or whether it has none.
+enum Joined {
+    /// This process, for its next child.
+    Here,
+    /// An ordinary user cannot: it takes a process that has become root of the container's user namespace first.
+    AsRoot,
+}
+
+fn join_pid_namespace(target: &Target<'_>, flags: CloneFlags) -> Result<Joined> {
+    if !flags.contains(CloneFlags::CLONE_NEWPID) {
+        return Ok(Joined::Here);
+    }
+    match setns(&target.pidfd, CloneFlags::CLONE_NEWPID) {
+        Err(Errno::EPERM) if flags.contains(CloneFlags::CLONE_NEWUSER) => Ok(Joined::AsRoot),
+        entered => {
+            entered.os("join", "the container's pid namespace")?;
+            Ok(Joined::Here)
+        }
+    }
+}
+
 /// Without a mount namespace of its own the container's root is a chroot.
 fn open_root(plan: &Plan, target: &Target<'_>) -> Result<Option<File>> {
-    if plan.namespaces.has(oci_spec::runtime::LinuxNamespaceType::Mount) {
+    if plan.namespaces.has(LinuxNamespaceType::Mount) {
         return Ok(None);
     }
     let path = format!("/proc/{}/root", target.pid);
     File::open(&path).map(Some).os("open", path)
 }
 
+/// `flags` are the container's namespaces, `rest` those that are yet to be joined.
 fn script(
     plan: &Plan,
     target: &Target<'_>,
-    flags: CloneFlags,
+    (flags, rest): (CloneFlags, CloneFlags),
     root: Option<&File>,
     channel: &Channel,
 ) -> Result<Infallible> {
@@ -125,7 +156,7 @@ fn script(
         std::process::exit(1);
     }
     target.cgroup.join()?;
-    let here = flags - CloneFlags::CLONE_NEWPID;
+    let here = rest - CloneFlags::CLONE_NEWPID;
     if !here.is_empty() {
         // One call: the kernel takes the user namespace first.
         setns(&target.pidfd, here).os("join", "the container's namespaces")?;

@@ -13,6 +13,7 @@ mod environment;
 pub mod exe;
 pub mod exec;
 pub mod hooks;
+mod id_map;
 mod id_mapped;
 pub mod memory_policy;
 pub mod namespaces;
@@ -49,6 +50,8 @@ pub struct Plan {
     pub hostname: Option<String>,
     /// NIS domain in the container's UTS namespace.
     pub domainname: Option<String>,
+    /// The runtime is an ordinary user's.
+    pub unprivileged: bool,
 }
 
 /// What the runtime's caller chose for the process, besides config.json.
@@ -58,6 +61,8 @@ pub struct Choices<'a> {
     pub keep: process::Keep,
     /// Name of the session keyring; `None` keeps the caller's.
     pub keyring: Option<&'a str>,
+    /// The runtime is an ordinary user's.
+    pub unprivileged: bool,
 }
 
 impl Plan {
@@ -82,6 +87,7 @@ impl Plan {
             sysctls: sysctl::Sysctls::plan(spec)?,
             hostname: spec.hostname().clone().filter(|name| !name.is_empty()),
             domainname: spec.domainname().clone().filter(|name| !name.is_empty()),
+            unprivileged: choices.unprivileged,
             rootfs,
             process,
             state,

@@ -15,9 +15,10 @@ use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::stat::fstat;
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
-use oci_spec::runtime::{LinuxIdMapping, LinuxNamespaceType, Spec};
+use oci_spec::runtime::{LinuxNamespaceType, Spec};
 
 use super::Cgroup;
+use super::id_map::IdMaps;
 use super::protocol::Channel;
 use crate::error::{Error, Kind, OsContext, Result};
 use crate::sys::clone::{Child, Flags, Options, spawn};
@@ -31,8 +32,7 @@ pub struct Plan {
     /// message queues belongs to whoever makes it.
     create_as_root: CloneFlags,
     join: Vec<Join>,
-    uid_map: String,
-    gid_map: String,
+    id_maps: IdMaps,
     time_offsets: String,
 }
 
@@ -67,8 +67,7 @@ impl Plan {
             create: Flags::default(),
             create_as_root: CloneFlags::empty(),
             join: Vec::new(),
-            uid_map: String::new(),
-            gid_map: String::new(),
+            id_maps: IdMaps::new(spec),
             time_offsets: String::new(),
         };
         let Some(linux) = spec.linux() else { return plan };
@@ -88,8 +87,6 @@ impl Plan {
         if plan.has(LinuxNamespaceType::User) && plan.creates(LinuxNamespaceType::Ipc) {
             plan.create_as_root = CloneFlags::CLONE_NEWIPC;
         }
-        plan.uid_map = id_map(linux.uid_mappings().as_deref());
-        plan.gid_map = id_map(linux.gid_mappings().as_deref());
         for (clock, offset) in linux.time_offsets().iter().flatten() {
             let (seconds, nanoseconds) = (offset.secs().unwrap_or(0), offset.nanosecs().unwrap_or(0));
             plan.time_offsets
@@ -148,19 +145,13 @@ impl Plan {
     /// Gives a child in a new user namespace its mappings (user_namespaces(7)).
     ///
     /// # Errors
-    /// Those of writing /proc/PID/uid_map and gid_map: `EINVAL` for overlapping or too many ranges.
+    /// `EINVAL` for overlapping or too many ranges; ids that the caller may not map.
     pub fn write_id_maps(&self, child: Pid) -> Result<()> {
-        if !self.creates(LinuxNamespaceType::User) {
-            return Ok(());
+        if self.creates(LinuxNamespaceType::User) {
+            self.id_maps.write(child)
+        } else {
+            Ok(())
         }
-        for (file, field, map) in [
-            ("gid_map", "linux.gidMappings", &self.gid_map),
-            ("uid_map", "linux.uidMappings", &self.uid_map),
-        ] {
-            let path = format!("/proc/{child}/{file}");
-            std::fs::write(&path, map).os(format_args!("{field}: write"), path)?;
-        }
-        Ok(())
     }
 
     /// The part that only the child can do, after it was placed into its cgroup.
@@ -259,16 +250,32 @@ impl Opened<'_> {
                 .and_then(|mut file| file.write_all(plan.time_offsets.as_bytes()))
                 .os("linux.timeOffsets: write", path)?;
         }
+        let mut enter_as_root = Vec::new();
         for (flag, namespace) in &self.enter {
-            back.push(own(*flag)?);
-            setns(namespace, *flag).os("join", format_args!("{} namespace", name_of(*flag)))?;
+            let here = own(*flag)?;
+            match setns(namespace, *flag) {
+                // Not an ordinary user's, but perhaps the user namespace's that is joined as well.
+                Err(Errno::EPERM) if self.user.is_some() => enter_as_root.push((*flag, namespace)),
+                entered => {
+                    entered.os("join", format_args!("{} namespace", name_of(*flag)))?;
+                    back.push(here);
+                }
+            }
         }
         let mut child = Some(child);
         let spawned = cgroup.spawn(|cgroup| {
             let child = || child.take().map_or(1, |child| child());
             match &self.user {
                 None => spawn(Options { flags, cgroup }, child).os("clone", "the container's init process"),
-                Some(user) => spawn_in_user_namespace(user, Options { flags, cgroup }, child),
+                Some(user) => {
+                    let enter = || {
+                        setns(user, CloneFlags::CLONE_NEWUSER)?;
+                        enter_as_root
+                            .iter()
+                            .try_for_each(|(flag, namespace)| setns(namespace, *flag))
+                    };
+                    spawn_beyond(enter, Options { flags, cgroup }, child)
+                }
             }
         });
         for (flag, namespace) in back.iter().rev() {
@@ -286,9 +293,10 @@ impl Opened<'_> {
     }
 }
 
-/// A process in between joins the user namespace and clones the container's process as our child.
-fn spawn_in_user_namespace(
-    user: &OwnedFd,
+/// A process in between enters a user namespace, and what it takes that namespace's root to enter, and clones the
+/// container's process as our child.
+pub(super) fn spawn_beyond(
+    enter: impl FnOnce() -> nix::Result<()>,
     options: Options<'_>,
     child: impl FnOnce() -> u8,
 ) -> Result<Child> {
@@ -302,7 +310,7 @@ fn spawn_in_user_namespace(
         cgroup: None,
     };
     let join = || -> nix::Result<()> {
-        setns(user, CloneFlags::CLONE_NEWUSER)?;
+        enter()?;
         let child = spawn(options, child)?;
         socket::send(theirs.as_fd(), b"p", Some(child.pidfd.as_fd()))
     };
@@ -403,10 +411,4 @@ fn name_of(flag: CloneFlags) -> &'static str {
 
 fn time_flag() -> CloneFlags {
     CloneFlags::from_bits_retain(libc::CLONE_NEWTIME)
-}
-
-/// Mappings in the form of /proc/PID/uid_map: first id inside, first id outside, how many.
-fn id_map(mappings: Option<&[LinuxIdMapping]>) -> String {
-    let line = |map: &LinuxIdMapping| format!("{} {} {}\n", map.container_id(), map.host_id(), map.size());
-    mappings.unwrap_or_default().iter().map(line).collect()
 }

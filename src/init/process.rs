@@ -189,13 +189,7 @@ impl Plan {
         self.place()?;
         self.rlimits.apply()?;
         self.capabilities.drop_bounding()?;
-        process::set_groups(&self.groups).map_err(|errno| {
-            id_error(
-                "process.user.additionalGids",
-                format_args!("{:?}", self.groups),
-                errno,
-            )
-        })?;
+        self.set_groups()?;
         process::set_group(self.gid).map_err(|errno| id_error("process.user.gid", self.gid, errno))?;
         chown_stdio(self.uid)?;
         process::set_real_user(self.uid).map_err(|errno| id_error("process.user.uid", self.uid, errno))?;
@@ -242,6 +236,22 @@ impl Plan {
         self.personality.map_or(Ok(()), |domain| {
             scheduling::set_personality(domain).os("set", "linux.personality")
         })
+    }
+
+    fn set_groups(&self) -> Result<()> {
+        const FIELD: &str = "process.user.additionalGids";
+        match process::set_groups(&self.groups) {
+            // A user namespace whose group mappings an ordinary user made has no setgroups(2): the caller's groups stay.
+            Err(Errno::EPERM) if self.groups.is_empty() => Ok(()),
+            result => result.map_err(|errno| {
+                let error = id_error(FIELD, format_args!("{:?}", self.groups), errno);
+                if errno == Errno::EPERM {
+                    error.hint("an ordinary user needs a range of groups in /etc/subgid for this")
+                } else {
+                    error
+                }
+            }),
+        }
     }
 
     fn enter_cwd(&self) -> Result<()> {

@@ -125,6 +125,13 @@ pub fn set_real_user(uid: u32) -> nix::Result<()> {
     Errno::result(unsafe { libc::syscall(libc::SYS_setresuid, uid, UNCHANGED, UNCHANGED) }).map(drop)
 }
 
+/// Whether this process is in another user namespace than the initial one: root there is nobody outside.
+pub fn in_user_namespace() -> bool {
+    // The initial namespace maps every id to itself (user_namespaces(7)).
+    std::fs::read_to_string("/proc/self/uid_map")
+        .is_ok_and(|map| !map.split_whitespace().eq(["0", "0", "4294967295"]))
+}
+
 /// Sets the NIS domain name of this UTS namespace (setdomainname(2)).
 ///
 /// # Errors

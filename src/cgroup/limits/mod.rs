@@ -93,7 +93,10 @@ impl Limits {
         if let Some(resources) = resources {
             plan.resources(resources)?;
         }
-        Ok(plan.limits(Devices::New(devices)))
+        Ok(plan.limits(match default_devices {
+            DefaultDevices::Unenforced => Devices::Keep,
+            DefaultDevices::Allow | DefaultDevices::Omit => Devices::New(devices),
+        }))
     }
 
     /// Translates what `update` changes: only the files that the change is about are written, and device rules only when it
@@ -105,6 +108,7 @@ impl Limits {
         let mut plan = Planner::new(layout);
         let devices = match (change.written().devices(), change.earlier_devices()) {
             (None, _) => Devices::Keep,
+            _ if default_devices == DefaultDevices::Unenforced => Devices::Keep,
             (Some(rules), earlier) => Devices::Change {
                 from: Policy::plan(earlier, default_devices)?,
                 to: plan.devices(rules, default_devices)?,
@@ -143,6 +147,26 @@ impl Limits {
             Devices::New(policy) | Devices::Change { to: policy, .. } => {
                 device_program::apply(policy, cgroup.open()?.as_fd())
             }
+        }
+    }
+
+    /// For a container without a control group.
+    ///
+    /// # Errors
+    /// Names the first limit.
+    pub fn refuse_any(&self) -> Result<()> {
+        match self.settings.iter().flatten().next() {
+            None => Ok(()),
+            Some(write) => Err(Error::new(
+                Kind::Unsupported,
+                format_args!(
+                    "{}: permission denied: no control group is delegated to the user who calls",
+                    write.field
+                ),
+            )
+            .hint(
+                "take the limit out, or have control groups delegated (cgroups(7)), as systemd does for a session's user",
+            )),
         }
     }
 }
@@ -286,7 +310,7 @@ impl<'a> Planner<'a> {
 
     fn devices(&self, rules: &[LinuxDeviceCgroup], defaults: DefaultDevices) -> Result<Policy> {
         let policy = Policy::plan(rules, defaults)?;
-        if !self.is_v2() {
+        if defaults != DefaultDevices::Unenforced && !self.is_v2() {
             policy.exceptions()?;
             if !rules.is_empty() {
                 self.need("linux.resources.devices", "devices")?;

@@ -31,6 +31,7 @@ impl Limits {
         let directory = |write: &Write| match cgroup {
             Cgroup::V1(v1) => v1.directory_of(&write.controller),
             Cgroup::V2(v2) => Some(v2.directory()),
+            Cgroup::None => None,
         };
         let mut saved = Vec::new();
         for write in self.settings.iter().flatten() {
@@ -99,6 +100,7 @@ impl Undo<'_> {
                 None => Ok(()),
             },
             Cgroup::V2(v2) => device_program::apply(from, v2.open()?.as_fd()),
+            Cgroup::None => Ok(()),
         }
     }
 }
