@@ -4,11 +4,11 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 
-use super::conntrack::{self, Stale};
+use super::address::lease::{Leases, Links as _, Liveness};
 use super::definition::{self, DEFAULT, Definition, Dirs};
 use super::firewall;
-use super::lease::{Leases, Links as _, Liveness};
-use super::link::Host;
+use super::kernel::conntrack::{self, Stale};
+use super::kernel::link::Host;
 use super::membership::taken_by_others;
 use super::policy::{Party, Ports, Rule, Stance};
 use super::reconcile::Everything;

@@ -5,15 +5,15 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use super::address::prefix::Prefix;
+use super::address::subnet::{Subnet, Subnet6};
+use super::address::taken::{self, Taken};
 use super::definition::{self, DEFAULT, DEFAULT_BRIDGE, Definition, Dirs};
 use super::endpoint::{check_network_name, random};
 use super::file;
-use super::link::Host;
+use super::kernel::link::Host;
 use super::membership::taken_by_others;
 use super::policy::{Policy, Stance};
-use super::prefix::Prefix;
-use super::subnet::{Subnet, Subnet6};
-use super::taken::{self, Taken};
 use crate::error::{Error, Kind, Result};
 
 /// What a new network shall be.

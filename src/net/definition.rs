@@ -9,12 +9,12 @@ use std::time::SystemTime;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use super::address::subnet::{Subnet, Subnet6};
+use super::address::taken::{self, Taken};
 use super::endpoint::{check_network_name, is_interface_name};
 use super::file::{self, Durability};
 use super::is_default;
 use super::policy::Policy;
-use super::subnet::{Subnet, Subnet6};
-use super::taken::{self, Taken};
 use crate::error::{Error, Kind, OsContext, Result, closest};
 use crate::log::Rfc3339;
 

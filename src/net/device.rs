@@ -16,9 +16,9 @@ use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use nix::errno::Errno;
 
-use super::link::{get, up};
-use super::namespace::{self, NamespaceId};
-use super::netlink::{Netlink, Request, absent};
+use super::kernel::link::{get, up};
+use super::kernel::namespace::{self, NamespaceId};
+use super::kernel::netlink::{Netlink, Request, absent};
 use crate::error::{Error, Kind, OsContext, Result};
 
 /// Whether containers can be given devices, for `features`.

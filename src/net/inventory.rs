@@ -7,13 +7,13 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use serde::Serialize;
 
 use super::Port;
+use super::address::lease::{Lease, Leases, Links as _, Liveness};
 use super::definition::{self, DEFAULT, Definition, Dirs};
 use super::endpoint::Mac;
 use super::file;
-use super::lease::{Lease, Leases, Links as _, Liveness};
-use super::link::Host;
+use super::kernel::link::Host;
 use super::membership::close_if_unused;
-use super::traffic::{Traffic, traffic};
+use super::watch::traffic::{Traffic, traffic};
 use crate::error::{Error, Kind, OsContext as _, Result};
 use crate::process::Process;
 

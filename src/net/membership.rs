@@ -7,17 +7,17 @@
 use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
 
+use super::address::lease::{Lease, Leases, Links as _};
+use super::address::taken::Taken;
 use super::definition::{self, DEFAULT, Definition, Dirs};
 use super::endpoint::{self, Endpoint, Mac};
 use super::file::Lock;
-use super::lease::{Lease, Leases, Links as _};
-use super::link::Host;
+use super::kernel::link::Host;
+use super::kernel::namespace::NamespaceId;
+use super::kernel::routes::Defaults;
 use super::names::{self, Holder};
-use super::namespace::NamespaceId;
 use super::reconcile::Everything;
-use super::routes::Defaults;
-use super::taken::Taken;
-use super::{Attached, Port, Request, bridge, file, firewall, publish, sysctl};
+use super::{Attached, Port, Request, file, firewall, kernel::bridge, kernel::sysctl, publish};
 use crate::error::{Error, Kind, Result};
 
 /// One container joining one network.

@@ -17,17 +17,17 @@
 //! | about | files |
 //! |---|---|
 //! | what is asked for | `definition`, `policy`, `creation`, `amend`; `endpoint`, `publish` |
-//! | who has what | `lease`, `history`, `subnet`, `prefix`, `taken`, `routes`; `file` writes them all |
+//! | who has what | `address/`; `file` writes it |
 //! | who may be asked for | `readiness` |
-//! | a container comes or goes | `membership`, over `link`, `bridge`, `sysctl`, `namespace`, `names`, `firewall` |
+//! | a container comes or goes | `membership`, `names`, `files` |
+//! | who may talk to whom | `firewall/` |
 //! | a container is given a device of the host | `device` |
 //! | something is amiss | `reconcile` |
-//! | looking | `inventory`, `traffic`, `flows` (over `conntrack`, `sockets`, `observe`), `topology` |
-//! | the kernel's languages | `netlink`, `nftables` |
+//! | looking | `inventory`, `watch/` |
+//! | what the kernel has of networks, and its languages | `kernel/` |
 
+mod address;
 mod amend;
-mod bridge;
-pub mod conntrack;
 mod creation;
 mod definition;
 mod device;
@@ -35,37 +35,25 @@ mod endpoint;
 mod file;
 mod files;
 mod firewall;
-pub mod flows;
-mod history;
 mod inventory;
-mod lease;
-mod link;
+mod kernel;
 mod membership;
 mod names;
-mod namespace;
-mod netlink;
-mod nftables;
-pub mod observe;
 mod policy;
-mod prefix;
 mod publish;
 mod readiness;
 mod reconcile;
-mod routes;
-pub mod sockets;
-mod subnet;
-mod sysctl;
-mod taken;
 #[cfg(test)]
 mod tests;
-pub mod topology;
-mod traffic;
+mod watch;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::BorrowedFd;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::address::prefix::Prefix;
+pub use self::address::subnet::{Subnet, Subnet6};
 pub use self::amend::{CountedRule, NetworkPolicy, allow, amend, deny, policies};
 pub use self::creation::{Wish, create};
 pub use self::definition::{DEFAULT, Definition, Dirs, Driver, names};
@@ -74,21 +62,20 @@ pub use self::endpoint::{Endpoint, Mac, is_host_name};
 pub use self::files::{hostname, hosts, own_lines, resolv_conf};
 pub use self::firewall::{Counted, Counters, Refused, RuleCounters, counters};
 pub use self::inventory::{Description, Member, describe, list, prune, remove};
+pub use self::kernel::namespace::NamespaceId;
+pub use self::kernel::{conntrack, sockets};
 pub use self::names::watch_names;
-pub use self::namespace::NamespaceId;
-
 pub use self::policy::{Party, Policy, Ports, Protocol, Rate, Rule, Span, Stance};
-pub use self::prefix::Prefix;
 pub use self::publish::{PortRange, Publish};
 pub use self::readiness::{is_ready, ready};
 pub use self::reconcile::{Repair, reconcile};
-pub use self::subnet::{Subnet, Subnet6};
-pub use self::traffic::{Meter, Traffic, traffic};
+pub use self::watch::traffic::{Meter, Traffic, traffic};
+pub use self::watch::{flows, observe, topology};
 
-use self::lease::{Leases, Links as _, Liveness};
-use self::link::Host;
+use self::address::lease::{Leases, Links as _, Liveness};
+use self::kernel::link::Host;
+use self::kernel::routes::{Candidate, Defaults};
 use self::membership::{Joining, leave, report, taken_by_others, undo};
-use self::routes::{Candidate, Defaults};
 use crate::error::{Error, Kind, Result};
 use crate::process::Process;
 
@@ -235,7 +222,7 @@ fn examine(dirs: &Dirs, attached: &[Attached], endpoints: &[Endpoint]) -> Result
             has_ipv6: definition.is_some_and(|definition| definition.ipv6.is_some()),
         });
     }
-    routes::interface_names(attached, endpoints)?;
+    kernel::routes::interface_names(attached, endpoints)?;
     Ok(candidates)
 }
 
@@ -280,7 +267,7 @@ pub fn attach(dirs: &Dirs, request: &Request<'_>) -> Result<Attachment> {
     let defaults = Defaults::choose(&candidates)
         .into_iter()
         .skip(request.attached.len());
-    let interfaces = routes::interface_names(request.attached, endpoints)?;
+    let interfaces = kernel::routes::interface_names(request.attached, endpoints)?;
     if !request.publish.is_empty() && !defaults.clone().any(|defaults| defaults.ipv4) {
         return Err(Error::invalid(
             "publish",

@@ -8,10 +8,10 @@ use std::fs::File;
 use std::net::IpAddr;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
+use super::address::lease::{Lease, Leases, Links as _, Liveness};
 use super::definition::{self, Definition, Dirs};
-use super::lease::{Lease, Leases, Links as _, Liveness};
-use super::link::Host;
-use super::namespace::{self, NamespaceId};
+use super::kernel::link::Host;
+use super::kernel::namespace::{self, NamespaceId};
 use super::publish;
 use crate::error::{OsContext as _, Result};
 use crate::netd::client::{self, Descriptors, Netd};

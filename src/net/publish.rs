@@ -15,8 +15,8 @@ use nix::sys::socket::{setsockopt, sockopt};
 use serde::{Deserialize, Serialize};
 
 use super::Port;
+use super::address::lease::Leases;
 use super::definition::{self, Dirs};
-use super::lease::Leases;
 use super::policy::Protocol;
 use crate::error::{Error, Kind, Result};
 use crate::process::Process;

@@ -4,11 +4,11 @@
 //! names that it was given as aliases are answered without it. A name whose holders are all not ready exists and has no
 //! address. netd gets to know it from the leases' directory, so it outlives netd.
 
+use super::address::lease::Leases;
 use super::check_container_id;
 use super::definition::{self, Definition, Dirs};
 use super::file;
-use super::lease::Leases;
-use super::link::Host;
+use super::kernel::link::Host;
 use super::names;
 use crate::error::{Error, Kind, Result};
 

@@ -6,12 +6,12 @@
 use std::fmt::{self, Display};
 use std::os::fd::AsFd as _;
 
+use super::address::lease::{Lease, Leases, Links as _, Liveness};
 use super::definition::{self, Definition, Dirs};
 use super::file::{self, Lock};
-use super::lease::{Lease, Leases, Links as _, Liveness};
-use super::link::Host;
-use super::routes::{Candidate, Defaults};
-use super::{bridge, firewall, membership, names};
+use super::kernel::link::Host;
+use super::kernel::routes::{Candidate, Defaults};
+use super::{firewall, kernel::bridge, membership, names};
 use crate::error::Result;
 
 /// The locks of all networks in the order of their names, and the shared one: nobody attaches or detaches meanwhile.

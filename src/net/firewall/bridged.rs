@@ -15,7 +15,7 @@ use netlink_sys::protocols::NETLINK_ROUTE;
 use super::nft;
 use crate::error::{Error, Kind, OsContext as _, Result};
 use crate::net::definition::Definition;
-use crate::net::netlink::{Netlink, Request};
+use crate::net::kernel::netlink::{Netlink, Request};
 
 const SWITCHES: &str = "/proc/sys/net/bridge";
 

@@ -7,9 +7,9 @@ use ipnet::IpNet;
 use super::parties::Parties;
 use super::rules;
 use crate::net::Port;
+use crate::net::address::lease::Lease;
 use crate::net::definition::Definition;
-use crate::net::lease::Lease;
-use crate::net::nftables::{Data, Element, Part};
+use crate::net::kernel::nftables::{Data, Element, Part};
 use crate::net::policy::Stance;
 
 /// The network's elements of `table inet minirun`; `others` are the networks in use beside it.

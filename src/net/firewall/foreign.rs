@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::nft;
 use crate::error::Result;
 use crate::net::definition::Definition;
-use crate::net::nftables::{self, Chain};
+use crate::net::kernel::nftables::{self, Chain};
 
 const NF_INET_FORWARD: u32 = 2;
 

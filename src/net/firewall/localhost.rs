@@ -24,8 +24,8 @@ use std::path::Path;
 use super::bridged;
 use crate::error::{OsContext as _, Result};
 use crate::net::definition::Definition;
-use crate::net::link::Host;
-use crate::net::netlink::{Netlink, Request};
+use crate::net::kernel::link::Host;
+use crate::net::kernel::netlink::{Netlink, Request};
 
 /// Metrics of our routes to ::1 start here, far behind the kernel's own 0.
 const METRIC: u32 = 0x6d72_0000;

@@ -25,12 +25,12 @@ use nix::errno::Errno;
 pub use self::counters::{Counted, Counters, Refused, RuleCounters};
 
 use self::parties::Parties;
-use super::conntrack::{self, Stale};
+use super::address::lease::{Lease, Leases};
 use super::definition::{self, Definition, Dirs};
 use super::file::{self, Durability, Lock};
-use super::lease::{Lease, Leases};
-use super::link::Host;
-use super::nftables::{Element, Family, Part, Table};
+use super::kernel::conntrack::{self, Stale};
+use super::kernel::link::Host;
+use super::kernel::nftables::{Element, Family, Part, Table};
 use super::policy::Stance;
 use super::{Port, publish};
 use crate::error::{Error, Kind, Result};
@@ -442,7 +442,7 @@ fn add(script: &mut String, family: &str, elements: &[Element]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::link::GROUP;
+    use crate::net::kernel::link::GROUP;
 
     #[test]
     fn the_ruleset_knows_our_bridges_by_their_group() {

@@ -9,8 +9,8 @@ use std::time::Duration;
 use netlink_sys::protocols::NETLINK_NETFILTER;
 
 use super::sandbox::{inside, ip, namespace, outside, run, sandbox};
-use crate::net::conntrack::{self, Stale, TcpState};
-use crate::net::netlink::Netlink;
+use crate::net::kernel::conntrack::{self, Stale, TcpState};
+use crate::net::kernel::netlink::Netlink;
 use crate::net::{Port, Protocol, sockets};
 
 /// A host whose port 5300/udp is redirected to a socket in a container-like namespace at 10.9.0.2, and the world outside.
@@ -159,7 +159,7 @@ fn a_host_without_connections_has_nothing_to_forget() {
 #[test]
 fn both_ends_of_a_connection_inside_a_bridge_know_each_other_and_who_serves() {
     sandbox(|host| {
-        let home = crate::net::namespace::current().unwrap();
+        let home = crate::net::kernel::namespace::current().unwrap();
         let (web, db) = (namespace(), namespace());
         let web_on = host.attach("web", &web, &["default"]).unwrap().networks.remove(0);
         let db_on = host.attach("db", &db, &["default"]).unwrap().networks.remove(0);

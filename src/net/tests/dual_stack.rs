@@ -9,7 +9,8 @@ use serde_json::json;
 
 use super::sandbox::{Sandbox, call, inside, ip, namespace, outside, parse, request, sandbox, wait_until};
 use crate::error::Kind;
-use crate::net::{Attached, attach, check, disconnect, namespace as net_namespace};
+use crate::net::kernel::namespace as net_namespace;
+use crate::net::{Attached, attach, check, disconnect};
 
 /// A network of both families.
 fn define_both(host: &Sandbox) {

@@ -14,10 +14,11 @@ use nix::sys::socket::{Shutdown, setsockopt, shutdown, sockopt};
 use serde_json::json;
 
 use super::sandbox::{Sandbox, inside, ip, namespace, outside, run, sandbox};
+use crate::net::address::lease::Leases;
 use crate::net::definition::Definition;
-use crate::net::lease::Leases;
-use crate::net::link::Host;
-use crate::net::{Attached, Port, Protocol, firewall, namespace as net_namespace};
+use crate::net::kernel::link::Host;
+use crate::net::kernel::namespace as net_namespace;
+use crate::net::{Attached, Port, Protocol, firewall};
 
 const NFT: &str = "/usr/sbin/nft";
 
@@ -298,7 +299,7 @@ fn udp_is_published_too_and_forgotten_with_the_port() {
         client.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
         assert_eq!(client.recv(&mut buffer).unwrap(), 3);
         let tracked = || {
-            crate::net::conntrack::dump()
+            crate::net::kernel::conntrack::dump()
                 .unwrap()
                 .iter()
                 .filter(|entry| entry.original.destination_port == 5353)

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::error::{Kind, Result};
-use crate::net::lease::{Lease, Leases, Links, Liveness};
+use crate::net::address::lease::{Lease, Leases, Links, Liveness};
 use crate::net::{Definition, Endpoint, Mac, NamespaceId, Subnet};
 
 const BOOT: &str = "this-boot";

@@ -18,7 +18,8 @@ use nix::sched::{CloneFlags, setns};
 
 use self::sandbox::{call, inside, ip, is_cut_off, namespace, outside, parse, request, run, sandbox, tables};
 use crate::error::Kind;
-use crate::net::{attach, check, detach, hosts, namespace as net_namespace};
+use crate::net::kernel::namespace as net_namespace;
+use crate::net::{attach, check, detach, hosts};
 
 #[test]
 fn containers_reach_each_other_the_host_and_the_outside_which_does_not_reach_them() {

@@ -8,7 +8,9 @@ use nix::sched::{CloneFlags, setns};
 
 use super::sandbox::{Sandbox, ip, namespace, sandbox};
 use crate::error::{Error, Kind};
-use crate::net::{Definition, Wish, create, describe, list, namespace as net_namespace, prune, remove};
+use crate::net::{
+    Definition, Wish, create, describe, kernel::namespace as net_namespace, list, prune, remove,
+};
 
 fn wish(name: &str, subnets: &[&str]) -> Wish {
     Wish {

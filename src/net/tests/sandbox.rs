@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use nix::sched::{CloneFlags, setns, unshare};
 
-use crate::net::{Attachment, Dirs, Dns, Endpoint, Request, attach, namespace};
+use crate::net::kernel::namespace;
+use crate::net::{Attachment, Dirs, Dns, Endpoint, Request, attach};
 
 pub(super) struct Sandbox {
     pub(super) dirs: Dirs,

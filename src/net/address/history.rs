@@ -11,11 +11,11 @@ use std::net::IpAddr;
 use ipnet::{Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
-use super::definition::Definition;
 use super::lease::Links;
 use super::prefix::Prefix;
 use super::subnet::Subnet;
 use crate::error::Result;
+use crate::net::definition::Definition;
 
 /// How many freed addresses are passed over. Enough for all whose links can linger while many containers end at once.
 const REMEMBERED: usize = 64;
@@ -23,22 +23,22 @@ const REMEMBERED: usize = 64;
 /// The history of one network: `history.json` beside its leases.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct History {
+pub(in crate::net) struct History {
     boot_id: String,
     /// Counts the leases of the network.
-    pub(super) generation: u64,
+    pub(in crate::net) generation: u64,
     #[serde(default)]
-    pub(super) ipv4: Option<Pool<Ipv4Net>>,
+    pub(in crate::net) ipv4: Option<Pool<Ipv4Net>>,
     #[serde(default)]
-    pub(super) ipv6: Option<Pool<Ipv6Net>>,
+    pub(in crate::net) ipv6: Option<Pool<Ipv6Net>>,
 }
 
 /// The addresses of one family.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", bound = "")]
-pub(super) struct Pool<P: Prefix> {
+pub(in crate::net) struct Pool<P: Prefix> {
     /// Where the rest holds; a network of another subnet starts anew.
-    pub(super) subnet: Subnet<P>,
+    pub(in crate::net) subnet: Subnet<P>,
     /// Whose turn it is.
     next: Option<P::Address>,
     /// Oldest first, at most [`REMEMBERED`]. With the host's end of the link, which goes with its namespace, a little
@@ -48,7 +48,7 @@ pub(super) struct Pool<P: Prefix> {
 
 impl History {
     /// What of it still holds in this boot and for these subnets.
-    pub(super) fn renewed(self, boot_id: &str, definition: &Definition) -> Self {
+    pub(in crate::net) fn renewed(self, boot_id: &str, definition: &Definition) -> Self {
         let (old4, old6) = match self.boot_id == boot_id {
             true => (self.ipv4, self.ipv6),
             false => (None, None),
@@ -65,7 +65,7 @@ impl History {
 
 impl<P: Prefix> Pool<P> {
     /// The links of the freed addresses; few of them are still there.
-    pub(super) fn links(&self) -> impl Iterator<Item = &str> {
+    pub(in crate::net) fn links(&self) -> impl Iterator<Item = &str> {
         self.freed.iter().map(|(_, link)| link.as_str())
     }
 
@@ -78,7 +78,7 @@ impl<P: Prefix> Pool<P> {
     }
 
     /// The next address in turn that nobody has; else the one that was freed first. `None` when all are leased.
-    pub(super) fn pick(
+    pub(in crate::net) fn pick(
         &mut self,
         is_leased: impl Fn(IpAddr) -> bool,
         links: &mut impl Links,
@@ -110,7 +110,7 @@ impl<P: Prefix> Pool<P> {
     }
 
     /// Somebody gets this very address: its last owner may be on the way out, yet still answer for it.
-    pub(super) fn take(&mut self, address: P::Address, links: &mut impl Links) -> Result<()> {
+    pub(in crate::net) fn take(&mut self, address: P::Address, links: &mut impl Links) -> Result<()> {
         if let Some(index) = self.freed.iter().position(|(freed, _)| *freed == address)
             && let Some((_, link)) = self.freed.remove(index)
         {
@@ -120,7 +120,7 @@ impl<P: Prefix> Pool<P> {
     }
 
     /// Remembers an address that was given back.
-    pub(super) fn free(
+    pub(in crate::net) fn free(
         &mut self,
         address: P::Address,
         host_interface: &str,

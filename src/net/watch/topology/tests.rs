@@ -142,7 +142,10 @@ fn mixture() -> Vec<Description> {
 /// Compares with a golden file; `MINIRUN_GOLDEN=write` writes it.
 #[track_caller]
 fn assert_golden(name: &str, actual: &str) {
-    let path = format!("{}/src/net/topology/golden/{name}", env!("CARGO_MANIFEST_DIR"));
+    let path = format!(
+        "{}/src/net/watch/topology/golden/{name}",
+        env!("CARGO_MANIFEST_DIR")
+    );
     if std::env::var("MINIRUN_GOLDEN").is_ok_and(|what| what == "write") {
         std::fs::write(&path, actual).unwrap();
     }

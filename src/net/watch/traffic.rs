@@ -6,8 +6,8 @@ use netlink_packet_route::link::{LinkAttribute, LinkMessage, Stats64};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use serde::Serialize;
 
-use super::netlink::{Netlink, Request, absent};
 use crate::error::{Error, Kind, Result};
+use crate::net::kernel::netlink::{Netlink, Request, absent};
 
 /// What passed a container's interface since it was made, as the container sees it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]

@@ -10,9 +10,9 @@ use nix::fcntl::{OFlag, open, openat};
 use nix::sys::stat::Mode;
 use serde::{Deserialize, Serialize};
 
-use super::definition::Dirs;
-use super::file::{self, Durability};
 use crate::error::{OsContext, Result};
+use crate::net::definition::Dirs;
+use crate::net::file::{self, Durability};
 use crate::sys::mount;
 
 const ROOT: &str = "/proc/sys";
@@ -28,7 +28,7 @@ struct Changed {
 
 /// Switches on that the host forwards IPv4. Others may come to rely on it, so it is recorded, said, and never switched
 /// off again. The caller holds the shared lock.
-pub(super) fn forward_ipv4(dirs: &Dirs, network: &str) -> Result<()> {
+pub(in crate::net) fn forward_ipv4(dirs: &Dirs, network: &str) -> Result<()> {
     set(dirs, network, "net/ipv4/ip_forward", "1")
 }
 
@@ -37,7 +37,7 @@ pub(super) fn forward_ipv4(dirs: &Dirs, network: &str) -> Result<()> {
 /// A host that forwards takes no routes from router advertisements any more and drops those that it has, unless an
 /// interface says `accept_ra=2` (ip-sysctl of the kernel's documentation): interfaces that listened before go on doing
 /// so.
-pub(super) fn forward_ipv6(dirs: &Dirs, network: &str) -> Result<()> {
+pub(in crate::net) fn forward_ipv6(dirs: &Dirs, network: &str) -> Result<()> {
     const FORWARDING: &str = "net/ipv6/conf/all/forwarding";
     let path = Path::new(ROOT).join(FORWARDING);
     let before = fs::read_to_string(&path).os("read", path.display())?;
@@ -104,12 +104,12 @@ fn set(dirs: &Dirs, network: &str, switch: &str, value: &str) -> Result<()> {
 /// The kernel keeps a name below /proc/sys/net for every namespace in which it was looked up, all in one chain, so
 /// through the host's /proc each look-up walks past those of all containers: 1.5 ms of an attach when there are a
 /// thousand. In a fresh mount there is nobody; making and closing it takes 25 us (Linux 6.18).
-pub(super) struct Interfaces(OwnedFd);
+pub(in crate::net) struct Interfaces(OwnedFd);
 
 impl Interfaces {
     /// # Errors
     /// When /proc cannot be opened either, which is what is left without the right to mount.
-    pub(super) fn open() -> Result<Self> {
+    pub(in crate::net) fn open() -> Result<Self> {
         const PROC: &str = "/proc";
         let mounted = mount::Context::open(c"proc").and_then(|context| context.mount(0));
         let proc = match mounted {
@@ -121,7 +121,7 @@ impl Interfaces {
 
     /// Keeps an interface of the calling thread's namespace from having IPv6 addresses nobody asked for, whatever
     /// routers on the link announce. To be called before the interface is up. Does nothing on a kernel without IPv6.
-    pub(super) fn disable_ipv6(&self, interface: &str) -> Result<()> {
+    pub(in crate::net) fn disable_ipv6(&self, interface: &str) -> Result<()> {
         match self.set(interface, &[("accept_ra", "0"), ("disable_ipv6", "1")]) {
             Err(error) if error.errno() == Some(Errno::ENOENT) => Ok(()),
             result => result,
@@ -133,7 +133,7 @@ impl Interfaces {
     ///
     /// # Errors
     /// Also when the kernel has no IPv6.
-    pub(super) fn static_ipv6(&self, interface: &str) -> Result<()> {
+    pub(in crate::net) fn static_ipv6(&self, interface: &str) -> Result<()> {
         let switches = [
             ("accept_ra", "0"),
             ("autoconf", "0"),

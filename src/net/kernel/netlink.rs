@@ -20,7 +20,7 @@ use crate::error::{Error, Kind, OsContext, Result};
 const NETLINK_HEADER_LEN: usize = 16;
 
 /// One request: the message without its header, and the words for its failure.
-pub(super) struct Request {
+pub(in crate::net) struct Request {
     kind: u16,
     flags: u16,
     payload: Vec<u8>,
@@ -31,7 +31,7 @@ pub(super) struct Request {
 
 impl Request {
     /// A request that the kernel answers with an acknowledgement. `flags` come on top of NLM_F_REQUEST.
-    pub(super) fn change(
+    pub(in crate::net) fn change(
         kind: u16,
         flags: u16,
         payload: &impl Emitable,
@@ -43,13 +43,13 @@ impl Request {
 
     /// Asks the kernel for the message with which it tells others of the change (NLM_F_ECHO). Of a new link it says it
     /// since Linux 6.2; before, the answer stays empty.
-    pub(super) fn echoed(mut self) -> Self {
+    pub(in crate::net) fn echoed(mut self) -> Self {
         self.flags |= NLM_F_ECHO;
         self
     }
 
     /// A request that the kernel answers with one message, or with an error.
-    pub(super) fn query(
+    pub(in crate::net) fn query(
         kind: u16,
         payload: &impl Emitable,
         stage: &'static str,
@@ -59,7 +59,7 @@ impl Request {
     }
 
     /// A request whose payload is encoded already.
-    pub(super) fn raw(
+    pub(in crate::net) fn raw(
         kind: u16,
         flags: u16,
         payload: Vec<u8>,
@@ -78,7 +78,7 @@ impl Request {
     }
 
     /// The kernel says nothing to this one when it succeeds (nfnetlink's batch marks).
-    pub(super) fn unanswered(mut self) -> Self {
+    pub(in crate::net) fn unanswered(mut self) -> Self {
         self.answered = false;
         self
     }
@@ -105,14 +105,14 @@ thread_local! {
 }
 
 /// A socket of one netlink family, in the network namespace in which it was opened.
-pub(super) struct Netlink {
+pub(in crate::net) struct Netlink {
     socket: Arc<Socket>,
     sequence: u32,
 }
 
 impl Netlink {
     /// `protocol`: NETLINK_ROUTE, NETLINK_NETFILTER or NETLINK_SOCK_DIAG. The socket belongs to the calling thread's network namespace.
-    pub(super) fn open(protocol: isize) -> Result<Self> {
+    pub(in crate::net) fn open(protocol: isize) -> Result<Self> {
         let mut socket = Socket::new(protocol).os("open", "netlink socket")?;
         socket.bind_auto().os("bind", "netlink socket")?;
         // Answers without a copy of the request, and with the kernel's own words about what is wrong.
@@ -133,7 +133,7 @@ impl Netlink {
     ///
     /// # Errors
     /// The first request that the kernel refused. Requests after it may have been carried out.
-    pub(super) fn exchange(&mut self, requests: &[Request]) -> Result<Vec<Vec<u8>>> {
+    pub(in crate::net) fn exchange(&mut self, requests: &[Request]) -> Result<Vec<Vec<u8>>> {
         let first = self.sequence;
         let mut datagram = Vec::with_capacity(1024);
         for request in requests {
@@ -190,7 +190,11 @@ impl Netlink {
     ///
     /// # Errors
     /// When the kernel refused, or the first that `each` returned; the answer is read to its end all the same.
-    pub(super) fn dump(&mut self, request: Request, mut each: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+    pub(in crate::net) fn dump(
+        &mut self,
+        request: Request,
+        mut each: impl FnMut(&[u8]) -> Result<()>,
+    ) -> Result<()> {
         let request = Request {
             flags: request.flags | NLM_F_DUMP,
             ..request
@@ -227,13 +231,13 @@ impl Netlink {
 }
 
 /// Whether the error only says that the thing asked for does not exist.
-pub(super) fn absent(error: &Error) -> bool {
+pub(in crate::net) fn absent(error: &Error) -> bool {
     matches!(error.errno(), Some(Errno::ENODEV | Errno::ENOENT))
 }
 
 /// One attribute of a request: `struct nlattr` and value, padded to four bytes. `kind` carries NLA_F_NESTED when the value
 /// is attributes.
-pub(super) fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+pub(in crate::net) fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
     const HEADER: usize = 4;
     let length = (HEADER + value.len()) as u16;
     let mut bytes = [&length.to_ne_bytes(), &kind.to_ne_bytes(), value].concat();
@@ -242,15 +246,15 @@ pub(super) fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
 }
 
 /// One attribute of an answer (`struct nlattr`).
-pub(super) struct Received<'a> {
-    pub(super) kind: u16,
-    pub(super) value: &'a [u8],
+pub(in crate::net) struct Received<'a> {
+    pub(in crate::net) kind: u16,
+    pub(in crate::net) value: &'a [u8],
     /// With its header and padding, to be sent back as it came.
-    pub(super) whole: &'a [u8],
+    pub(in crate::net) whole: &'a [u8],
 }
 
 /// The attributes in `bytes`, up to the first that is damaged.
-pub(super) fn attributes(bytes: &[u8]) -> impl Iterator<Item = Received<'_>> {
+pub(in crate::net) fn attributes(bytes: &[u8]) -> impl Iterator<Item = Received<'_>> {
     const HEADER: usize = 4;
     let mut rest = bytes;
     std::iter::from_fn(move || {
@@ -268,7 +272,7 @@ pub(super) fn attributes(bytes: &[u8]) -> impl Iterator<Item = Received<'_>> {
 }
 
 /// The value of the first attribute of this kind.
-pub(super) fn find(bytes: &[u8], kind: u16) -> Option<&[u8]> {
+pub(in crate::net) fn find(bytes: &[u8], kind: u16) -> Option<&[u8]> {
     attributes(bytes)
         .find(|attribute| attribute.kind == kind)
         .map(|attribute| attribute.value)

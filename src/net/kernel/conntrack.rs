@@ -21,8 +21,8 @@ use nix::errno::Errno;
 use serde::Serialize;
 
 use super::netlink::{Netlink, Request, absent, attribute, attributes, find};
-use super::{Port, Protocol};
 use crate::error::{Error, Kind, Result};
+use crate::net::{Port, Protocol};
 
 const SUBSYSTEM: u16 = libc::NFNL_SUBSYS_CTNETLINK as u16;
 const IPCTNL_MSG_CT_GET: u16 = 1;
@@ -308,7 +308,7 @@ pub fn forget(stale: &[Stale<'_>]) -> Result<()> {
 }
 
 /// Reads the whole list, which takes milliseconds on a host with a large table, and deletes by tuple and id.
-pub(super) fn forget_one_by_one(netlink: &mut Netlink, stale: &[Stale<'_>]) -> Result<()> {
+pub(in crate::net) fn forget_one_by_one(netlink: &mut Netlink, stale: &[Stale<'_>]) -> Result<()> {
     let mut deletions = Vec::new();
     netlink.dump(list(), |message| {
         if parse(message).is_some_and(|entry| stale.iter().any(|stale| stale.covers(&entry))) {
@@ -328,7 +328,7 @@ pub(super) fn forget_one_by_one(netlink: &mut Netlink, stale: &[Stale<'_>]) -> R
 }
 
 /// IPPROTO_TCP and so on.
-pub(super) fn protocol_number(protocol: Protocol) -> u8 {
+pub(in crate::net) fn protocol_number(protocol: Protocol) -> u8 {
     let number = match protocol {
         Protocol::Tcp => libc::IPPROTO_TCP,
         Protocol::Udp => libc::IPPROTO_UDP,

@@ -13,19 +13,19 @@ use rtnetlink::packet_route::link::{InfoKind, LinkAttribute, LinkInfo};
 use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage};
 use rtnetlink::{Handle, LinkBridge, LinkUnspec, RouteMessageBuilder};
 
-use super::definition::Definition;
-use super::endpoint::Mac;
 use super::link::{GROUP, Host, Link};
 use super::sysctl;
-use super::taken::Taken;
 use crate::error::{Error, Kind, OsContext as _, Result};
+use crate::net::address::taken::Taken;
+use crate::net::definition::Definition;
+use crate::net::endpoint::Mac;
 
 /// Brings the network's bridge up, with the gateway's addresses. Whatever of it exists already stays; that it is up says
 /// that it is complete. Returns its index.
 ///
 /// # Errors
 /// When the kernel refuses, or an interface of that name exists and is no bridge of ours.
-pub(super) fn bring_up(host: &mut Host, definition: &Definition) -> Result<u32> {
+pub(in crate::net) fn bring_up(host: &mut Host, definition: &Definition) -> Result<u32> {
     let name = definition.bridge.as_str();
     let link = match existing(host, definition)? {
         Some(link) => link,
@@ -79,7 +79,7 @@ pub(super) fn bring_up(host: &mut Host, definition: &Definition) -> Result<u32> 
 ///
 /// # Errors
 /// When an interface of that name is not a bridge of ours.
-pub(super) fn existing(host: &mut Host, definition: &Definition) -> Result<Option<Link>> {
+pub(in crate::net) fn existing(host: &mut Host, definition: &Definition) -> Result<Option<Link>> {
     let link = host.link(&definition.bridge)?;
     if link.as_ref().is_some_and(|link| !link.is_our_bridge) {
         return Err(Error::new(
@@ -98,7 +98,7 @@ pub(super) fn existing(host: &mut Host, definition: &Definition) -> Result<Optio
 ///
 /// # Errors
 /// When the kernel's list cannot be read.
-pub(super) fn ours() -> Result<Vec<String>> {
+pub(in crate::net) fn ours() -> Result<Vec<String>> {
     connected(|handle| async move {
         let mut names = Vec::new();
         let mut links = pin!(handle.link().get().execute());
@@ -141,7 +141,7 @@ async fn create(handle: &Handle, definition: &Definition) -> Result<()> {
 }
 
 /// The addresses and routes of this host.
-pub(super) fn taken() -> Result<Vec<Taken>> {
+pub(in crate::net) fn taken() -> Result<Vec<Taken>> {
     connected(|handle| async move {
         let names = interface_names(&handle).await?;
         let name = |index: u32| names.get(&index).map_or("?", String::as_str);

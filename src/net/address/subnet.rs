@@ -23,7 +23,7 @@ pub type Subnet6 = Subnet<Ipv6Net>;
 
 impl<P: Prefix> Subnet<P> {
     /// The subnet with its first address as gateway.
-    pub(super) fn new(subnet: P) -> Self {
+    pub(in crate::net) fn new(subnet: P) -> Self {
         Self {
             subnet: subnet.truncated(),
             gateway: P::address(subnet.first().saturating_add(1)),
@@ -35,7 +35,7 @@ impl<P: Prefix> Subnet<P> {
     ///
     /// # Errors
     /// The field, and in words, what is wrong with it.
-    pub(super) fn check(&self) -> Result<(), String> {
+    pub(in crate::net) fn check(&self) -> Result<(), String> {
         let subnet = self.subnet;
         if subnet != subnet.truncated() {
             return Err(format!(
@@ -78,7 +78,7 @@ impl<P: Prefix> Subnet<P> {
     ///
     /// # Errors
     /// In words, why not.
-    pub(super) fn check_address(&self, address: P::Address) -> Result<(), String> {
+    pub(in crate::net) fn check_address(&self, address: P::Address) -> Result<(), String> {
         let subnet = self.subnet;
         let number = P::number(address);
         if !subnet.has(address) {
@@ -95,7 +95,10 @@ impl<P: Prefix> Subnet<P> {
     }
 
     /// The addresses that may be given unasked, from `start` on.
-    pub(super) fn addresses(&self, start: Option<P::Address>) -> impl Iterator<Item = P::Address> + use<P> {
+    pub(in crate::net) fn addresses(
+        &self,
+        start: Option<P::Address>,
+    ) -> impl Iterator<Item = P::Address> + use<P> {
         let this = *self;
         let range = this.range.unwrap_or(this.subnet);
         let first = start.map_or(range.first(), |start| P::number(start).max(range.first()));

@@ -11,9 +11,10 @@ use netlink_sys::protocols::NETLINK_SOCK_DIAG;
 use nix::errno::Errno;
 
 use super::conntrack::{Counter, TcpState, protocol_number};
+use super::namespace;
 use super::netlink::{Netlink, Request, find};
-use super::{Protocol, namespace};
 use crate::error::{Error, Result};
+use crate::net::Protocol;
 
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
 const INET_DIAG_INFO: u16 = 2;

@@ -14,9 +14,9 @@ const POOLS: [Ipv4Net; 3] = [
 
 /// A part of the address space that somebody has, and in words who.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Taken {
-    pub(super) net: IpNet,
-    pub(super) by: String,
+pub(in crate::net) struct Taken {
+    pub(in crate::net) net: IpNet,
+    pub(in crate::net) by: String,
 }
 
 impl Taken {
@@ -30,13 +30,13 @@ impl Taken {
 }
 
 /// Who has addresses inside `subnet` already, if anybody.
-pub(super) fn conflict(subnet: impl Into<IpNet>, taken: &[Taken]) -> Option<&Taken> {
+pub(in crate::net) fn conflict(subnet: impl Into<IpNet>, taken: &[Taken]) -> Option<&Taken> {
     let subnet = subnet.into();
     taken.iter().find(|taken| taken.collides(subnet))
 }
 
 /// The first /24 of the pools that nobody has.
-pub(super) fn choose(taken: &[Taken]) -> Option<Ipv4Net> {
+pub(in crate::net) fn choose(taken: &[Taken]) -> Option<Ipv4Net> {
     POOLS
         .iter()
         .filter_map(|pool| pool.subnets(24).ok())
@@ -45,12 +45,12 @@ pub(super) fn choose(taken: &[Taken]) -> Option<Ipv4Net> {
 }
 
 /// The pools, for error messages.
-pub(super) fn pools() -> String {
+pub(in crate::net) fn pools() -> String {
     POOLS.map(|pool| pool.to_string()).join(", ")
 }
 
 /// A /64 of unique local addresses: fd00::/8, 40 random bits, subnet number 0 (RFC 4193, section 3.1).
-pub(super) fn unique_local([a, b, c, d, e]: [u8; 5]) -> Ipv6Net {
+pub(in crate::net) fn unique_local([a, b, c, d, e]: [u8; 5]) -> Ipv6Net {
     let segments = [[0xfd, a], [b, c], [d, e]].map(u16::from_be_bytes);
     let [first, second, third] = segments;
     Ipv6Net::new_assert(Ipv6Addr::new(first, second, third, 0, 0, 0, 0, 0), 64)

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::IpNet;
 
 use crate::net::endpoint::Mac;
-use crate::net::netlink::attribute;
+use crate::net::kernel::netlink::attribute;
 use crate::net::policy::Protocol;
 
 const NFTA_SET_ELEM_KEY: u16 = 1;

@@ -1,28 +1,28 @@
 //! Which of a container's networks have its default routes, and what its interfaces are called. Pure.
 
-use super::Attached;
-use super::endpoint::Endpoint;
 use crate::error::{Error, Kind, Result};
+use crate::net::Attached;
+use crate::net::endpoint::Endpoint;
 
 /// Whether a network of a container has its default routes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Defaults {
-    pub(super) ipv4: bool,
-    pub(super) ipv6: bool,
+pub(in crate::net) struct Defaults {
+    pub(in crate::net) ipv4: bool,
+    pub(in crate::net) ipv6: bool,
 }
 
 /// What decides it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Candidate {
-    pub(super) priority: i32,
-    pub(super) internal: bool,
-    pub(super) has_ipv6: bool,
+pub(in crate::net) struct Candidate {
+    pub(in crate::net) priority: i32,
+    pub(in crate::net) internal: bool,
+    pub(in crate::net) has_ipv6: bool,
 }
 
 impl Defaults {
     /// For each candidate: the highest priority wins, the first of several; an internal network never does, and one
     /// without IPv6 not for IPv6.
-    pub(super) fn choose(candidates: &[Candidate]) -> Vec<Self> {
+    pub(in crate::net) fn choose(candidates: &[Candidate]) -> Vec<Self> {
         let winner = |may: fn(&Candidate) -> bool| {
             let mut best: Option<(usize, i32)> = None;
             for (index, candidate) in candidates.iter().enumerate() {
@@ -43,7 +43,7 @@ impl Defaults {
     }
 
     /// For each of the networks that a container is on.
-    pub(super) fn of(attached: &[Attached]) -> Vec<Self> {
+    pub(in crate::net) fn of(attached: &[Attached]) -> Vec<Self> {
         let candidates: Vec<_> = attached.iter().map(Candidate::from).collect();
         Self::choose(&candidates)
     }
@@ -64,7 +64,7 @@ impl From<&Attached> for Candidate {
 ///
 /// # Errors
 /// Exists when a name is asked for that another interface has.
-pub(super) fn interface_names(attached: &[Attached], endpoints: &[Endpoint]) -> Result<Vec<String>> {
+pub(in crate::net) fn interface_names(attached: &[Attached], endpoints: &[Endpoint]) -> Result<Vec<String>> {
     let mut used: Vec<&str> = attached.iter().map(|on| on.interface.as_str()).collect();
     for endpoint in endpoints {
         if let Some(name) = endpoint.interface.as_deref() {

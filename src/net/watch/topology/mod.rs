@@ -14,8 +14,8 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 
-use super::inventory::{Description, Member};
-use super::{Definition, Party, Port, Rule, Stance};
+use crate::net::inventory::{Description, Member};
+use crate::net::{Definition, Party, Port, Rule, Stance};
 
 /// Everything that a drawing shows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -60,7 +60,7 @@ pub struct Container {
     /// Its id.
     pub id: String,
     /// It died without being deleted.
-    #[serde(skip_serializing_if = "super::is_default")]
+    #[serde(skip_serializing_if = "crate::net::is_default")]
     pub stale: bool,
     /// Where it is, in the order of [`Topology::networks`].
     pub on: Vec<Place>,
@@ -362,7 +362,7 @@ fn published(container: &Container) -> Vec<Allowed> {
 }
 
 fn by_rule(definition: &Definition, index: usize, rule: &Rule, containers: &[Container]) -> Vec<Allowed> {
-    let all = rule.ports.contains(&super::Ports::All);
+    let all = rule.ports.contains(&crate::net::Ports::All);
     let ports: Vec<String> = match all {
         true => Vec::new(),
         false => rule.ports.iter().map(ToString::to_string).collect(),

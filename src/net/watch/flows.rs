@@ -1,8 +1,8 @@
 //! Who talks to whom now: what the host tracks and what the containers' sockets know, joined. Pure; [`super::observe`]
 //! collects what is joined here.
 //!
-//! One connection may be seen up to three times: by the host's connection tracking ([`super::conntrack`]), which alone
-//! knows who called first and what was translated on the way, and by the sockets at both ends ([`super::sockets`]). With a
+//! One connection may be seen up to three times: by the host's connection tracking ([`crate::net::kernel::conntrack`]), which alone
+//! knows who called first and what was translated on the way, and by the sockets at both ends ([`crate::net::kernel::sockets`]). With a
 //! published port the two ends know each other under different addresses; the tracked entry has both pairs.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -11,8 +11,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::Serialize;
 
-use super::conntrack::{Counter, Entry, TcpState, Tuple, protocol_number};
-use super::sockets::{Socket, Sockets};
+use crate::net::kernel::conntrack::{Counter, Entry, TcpState, Tuple, protocol_number};
+use crate::net::kernel::sockets::{Socket, Sockets};
 
 /// One connection, or what counts as one for protocols without.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

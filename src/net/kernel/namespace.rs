@@ -19,7 +19,7 @@ pub struct NamespaceId {
 }
 
 impl NamespaceId {
-    pub(super) fn of(netns: impl AsFd) -> Result<Self> {
+    pub(in crate::net) fn of(netns: impl AsFd) -> Result<Self> {
         let stat = fstat(netns).os("stat", "network namespace")?;
         Ok(Self {
             device: stat.st_dev,
@@ -29,7 +29,7 @@ impl NamespaceId {
 }
 
 /// The calling thread's network namespace.
-pub(super) fn current() -> Result<File> {
+pub(in crate::net) fn current() -> Result<File> {
     const PATH: &str = "/proc/thread-self/ns/net";
     File::open(PATH).os("open", PATH)
 }
@@ -37,7 +37,7 @@ pub(super) fn current() -> Result<File> {
 /// Runs `visit` with the calling thread inside `netns`, then goes back to `home`.
 ///
 /// Sockets opened inside stay there. Keep visits short: whatever else the thread does meanwhile happens there too.
-pub(super) fn visit<T>(
+pub(in crate::net) fn visit<T>(
     netns: BorrowedFd<'_>,
     home: impl AsFd,
     visit: impl FnOnce() -> Result<T>,

@@ -11,15 +11,16 @@ use netlink_packet_core::Parseable as _;
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_sys::protocols::NETLINK_ROUTE;
 
-use super::definition::Dirs;
 use super::flows::{self, Flow, Known};
-use super::inventory::{self, Description};
-use super::netlink::{Netlink, Request};
-use super::sockets::{self, Sockets};
 use super::topology::Topology;
-use super::{conntrack, firewall, namespace};
 use crate::error::{Error, Kind, Result};
 use crate::log;
+use crate::net::definition::Dirs;
+use crate::net::firewall;
+use crate::net::inventory::{self, Description};
+use crate::net::kernel::netlink::{Netlink, Request};
+use crate::net::kernel::sockets::{self, Sockets};
+use crate::net::kernel::{conntrack, namespace};
 use crate::process::Process;
 
 /// The connections that containers have part in now.

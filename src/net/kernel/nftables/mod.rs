@@ -8,7 +8,7 @@ mod element;
 use netlink_packet_core::{NLA_F_NESTED, NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL};
 use netlink_sys::protocols::NETLINK_NETFILTER;
 
-pub(super) use self::element::{Data, Element, Part};
+pub(in crate::net) use self::element::{Data, Element, Part};
 
 use super::netlink::{Netlink, Request, absent, attribute, attributes, find};
 use crate::error::Result;
@@ -32,7 +32,7 @@ const NFTNL_UDATA_TABLE_COMMENT: u8 = 0;
 
 /// The families of tables that we have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Family {
+pub(in crate::net) enum Family {
     /// IPv4 and IPv6.
     Inet = libc::NFPROTO_INET as isize,
     /// Frames inside bridges.
@@ -41,19 +41,19 @@ pub(super) enum Family {
 
 /// A chain of whatever table.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Chain {
+pub(in crate::net) struct Chain {
     /// `NFPROTO_*`.
-    pub(super) family: u8,
-    pub(super) table: String,
-    pub(super) name: String,
+    pub(in crate::net) family: u8,
+    pub(in crate::net) table: String,
+    pub(in crate::net) name: String,
     /// Of a base chain, which hook calls it: `NF_INET_*`.
-    pub(super) hook: Option<u32>,
+    pub(in crate::net) hook: Option<u32>,
     /// What does not meet a verdict in it is dropped.
-    pub(super) drops: bool,
+    pub(in crate::net) drops: bool,
 }
 
 /// A table of ours.
-pub(super) struct Table {
+pub(in crate::net) struct Table {
     netlink: Netlink,
     family: Family,
     name: &'static str,
@@ -61,7 +61,7 @@ pub(super) struct Table {
 
 impl Table {
     /// For the table of this name in the calling thread's network namespace, whether it exists or not.
-    pub(super) fn open(family: Family, name: &'static str) -> Result<Self> {
+    pub(in crate::net) fn open(family: Family, name: &'static str) -> Result<Self> {
         Ok(Self {
             netlink: Netlink::open(NETLINK_NETFILTER)?,
             family,
@@ -71,7 +71,7 @@ impl Table {
 
     /// The table's comment, empty when it has none; `None` when there is no such table. A round trip that takes no lock
     /// of the firewall.
-    pub(super) fn comment(&mut self) -> Result<Option<String>> {
+    pub(in crate::net) fn comment(&mut self) -> Result<Option<String>> {
         let body = text(NFTA_TABLE_NAME, self.name);
         let request = self.query(libc::NFT_MSG_GETTABLE, &body, "look up nftables table");
         match self.netlink.exchange(&[request]) {
@@ -85,7 +85,7 @@ impl Table {
 
     /// Whether table, set and element exist, a map's element with this very data: the key may be somebody else's by now.
     /// A round trip that takes no lock of the firewall.
-    pub(super) fn contains(&mut self, element: &Element) -> Result<bool> {
+    pub(in crate::net) fn contains(&mut self, element: &Element) -> Result<bool> {
         let body = self.elements(&element.set, &[element]);
         let request = self.query(
             libc::NFT_MSG_GETSETELEM,
@@ -100,7 +100,7 @@ impl Table {
     }
 
     /// Whether all of them exist.
-    pub(super) fn contain(&mut self, elements: &[Element]) -> Result<bool> {
+    pub(in crate::net) fn contain(&mut self, elements: &[Element]) -> Result<bool> {
         for element in elements {
             if !self.contains(element)? {
                 return Ok(false);
@@ -110,7 +110,7 @@ impl Table {
     }
 
     /// Adds the elements, all or none; those that exist already stay.
-    pub(super) fn add(&mut self, elements: &[Element]) -> Result<()> {
+    pub(in crate::net) fn add(&mut self, elements: &[Element]) -> Result<()> {
         self.change(
             libc::NFT_MSG_NEWSETELEM,
             NLM_F_CREATE,
@@ -123,7 +123,7 @@ impl Table {
     ///
     /// # Errors
     /// With `EEXIST` when one of them exists.
-    pub(super) fn add_new(&mut self, elements: &[Element]) -> Result<()> {
+    pub(in crate::net) fn add_new(&mut self, elements: &[Element]) -> Result<()> {
         self.change(
             libc::NFT_MSG_NEWSETELEM,
             NLM_F_CREATE | NLM_F_EXCL,
@@ -134,7 +134,7 @@ impl Table {
 
     /// Removes those of the elements that exist. One that is missing would fail the whole transaction, and the kernel
     /// takes milliseconds to undo it; so they are looked up first, which takes microseconds.
-    pub(super) fn remove(&mut self, elements: &[Element]) -> Result<()> {
+    pub(in crate::net) fn remove(&mut self, elements: &[Element]) -> Result<()> {
         let mut present = Vec::new();
         for element in elements {
             if self.contains(element)? {
@@ -150,7 +150,7 @@ impl Table {
     }
 
     /// Deletes the table with all that is in it, if it exists.
-    pub(super) fn delete(&mut self) -> Result<()> {
+    pub(in crate::net) fn delete(&mut self) -> Result<()> {
         if self.comment()?.is_none() {
             return Ok(());
         }
@@ -223,7 +223,7 @@ impl Table {
 ///
 /// # Errors
 /// When the kernel refuses the list.
-pub(super) fn chains() -> Result<Vec<Chain>> {
+pub(in crate::net) fn chains() -> Result<Vec<Chain>> {
     let request = Request::raw(
         message(libc::NFT_MSG_GETCHAIN),
         0,

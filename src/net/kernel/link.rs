@@ -14,48 +14,49 @@ use netlink_packet_route::route::{
 };
 use netlink_sys::protocols::NETLINK_ROUTE;
 
-use super::definition::Definition;
-use super::lease::{Lease, Links, Liveness};
 use super::namespace::{self, NamespaceId};
 use super::netlink::{Netlink, Request, absent};
-use super::prefix::Prefix;
 use super::routes::Defaults;
-use super::subnet::Subnet;
-use super::{Attached, sysctl};
+use super::sysctl;
 use crate::error::{Error, Kind, Result};
+use crate::net::Attached;
+use crate::net::address::lease::{Lease, Links, Liveness};
+use crate::net::address::prefix::Prefix;
+use crate::net::address::subnet::Subnet;
+use crate::net::definition::Definition;
 
 /// The device group that marks our bridges (`ip link show group 28018`; "mr" in ASCII). Unlike an alias it is there from
 /// the moment of creation. A bridge without it is somebody else's, never used and never deleted.
-pub(super) const GROUP: u32 = 0x6d72;
+pub(in crate::net) const GROUP: u32 = 0x6d72;
 
 /// The loopback interface of every namespace (LOOPBACK_IFINDEX).
 const LOOPBACK: u32 = 1;
 
 /// What is known about an interface.
-pub(super) struct Link {
-    pub(super) index: u32,
+pub(in crate::net) struct Link {
+    pub(in crate::net) index: u32,
     /// The other end of a veth pair, in its own namespace.
     peer: Option<u32>,
     /// The other end's namespace is there, and not about to go.
     is_kept: bool,
-    pub(super) up: bool,
+    pub(in crate::net) up: bool,
     /// The bridge that it is a port of.
-    pub(super) controller: Option<u32>,
+    pub(in crate::net) controller: Option<u32>,
     /// A bridge that carries [`GROUP`].
-    pub(super) is_our_bridge: bool,
+    pub(in crate::net) is_our_bridge: bool,
 }
 
 /// The host's side of things: its links, seen through one socket.
-pub(super) struct Host {
+pub(in crate::net) struct Host {
     netlink: Netlink,
-    pub(super) netns: std::fs::File,
-    pub(super) netns_id: NamespaceId,
-    pub(super) boot_id: String,
+    pub(in crate::net) netns: std::fs::File,
+    pub(in crate::net) netns_id: NamespaceId,
+    pub(in crate::net) boot_id: String,
 }
 
 impl Host {
     /// The calling thread's network namespace is the host's.
-    pub(super) fn open() -> Result<Self> {
+    pub(in crate::net) fn open() -> Result<Self> {
         let netns = namespace::current()?;
         Ok(Self {
             netlink: Netlink::open(NETLINK_ROUTE)?,
@@ -66,7 +67,7 @@ impl Host {
     }
 
     /// The interface of this name, if there is one.
-    pub(super) fn link(&mut self, name: &str) -> Result<Option<Link>> {
+    pub(in crate::net) fn link(&mut self, name: &str) -> Result<Option<Link>> {
         match self.netlink.exchange(&[get(name)]) {
             Ok(answers) => answers.first().map(|answer| parse(name, answer)).transpose(),
             Err(error) if absent(&error) => Ok(None),
@@ -79,7 +80,7 @@ impl Host {
     ///
     /// # Errors
     /// The first message that the kernel refused. The pair may exist then; [`Links::delete`] removes it.
-    pub(super) fn connect(
+    pub(in crate::net) fn connect(
         &mut self,
         lease: &Lease,
         definition: &Definition,
@@ -139,7 +140,7 @@ impl Host {
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub(super) fn enslave(&mut self, link: u32, bridge: u32, name: &str) -> Result<()> {
+    pub(in crate::net) fn enslave(&mut self, link: u32, bridge: u32, name: &str) -> Result<()> {
         let mut message = up(link);
         message.attributes = vec![LinkAttribute::Controller(bridge)];
         let request = Request::change(libc::RTM_SETLINK, 0, &message, "put into its bridge", name);
@@ -152,7 +153,7 @@ impl Host {
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub(super) fn delete_kept(&mut self, interface: &str) -> Result<()> {
+    pub(in crate::net) fn delete_kept(&mut self, interface: &str) -> Result<()> {
         match self.link(interface)? {
             Some(link) if link.is_kept => self.delete(interface),
             _ => Ok(()),
@@ -161,7 +162,11 @@ impl Host {
 
     /// Lets the default routes of a container lead where they belong among the networks that it is on, after it left
     /// one. `netns` is its namespace.
-    pub(super) fn restore_defaults(&mut self, attached: &[Attached], netns: BorrowedFd<'_>) -> Result<()> {
+    pub(in crate::net) fn restore_defaults(
+        &mut self,
+        attached: &[Attached],
+        netns: BorrowedFd<'_>,
+    ) -> Result<()> {
         let mut inside = namespace::visit(netns, &self.netns, || Netlink::open(NETLINK_ROUTE))?;
         let mut batch = Vec::new();
         for (on, defaults) in attached.iter().zip(Defaults::of(attached)) {
@@ -224,7 +229,7 @@ fn boot_id() -> Result<String> {
     Ok(std::fs::read_to_string(PATH).os("read", PATH)?.trim().to_owned())
 }
 
-pub(super) fn get(name: &str) -> Request {
+pub(in crate::net) fn get(name: &str) -> Request {
     let mut message = LinkMessage::default();
     message.attributes = vec![
         LinkAttribute::IfName(name.to_owned()),
@@ -291,7 +296,7 @@ fn pair(lease: &Lease, mtu: Option<u32>, bridge: u32, netns: BorrowedFd<'_>) -> 
     message
 }
 
-pub(super) fn up(index: u32) -> LinkMessage {
+pub(in crate::net) fn up(index: u32) -> LinkMessage {
     let mut message = LinkMessage::default();
     message.header.index = index;
     message.header.flags = LinkFlags::Up;

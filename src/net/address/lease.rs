@@ -16,56 +16,56 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::definition::Definition;
-use super::endpoint::{Endpoint, Mac};
-use super::file::{self, Durability};
 use super::history::{History, Pool};
-use super::namespace::NamespaceId;
 use super::prefix::Prefix;
-use super::{Port, is_default};
 use crate::error::{Error, Kind, OsContext, Result};
+use crate::net::definition::Definition;
+use crate::net::endpoint::{Endpoint, Mac};
+use crate::net::file::{self, Durability};
+use crate::net::kernel::namespace::NamespaceId;
+use crate::net::{Port, is_default};
 use crate::process::Process;
 
 /// One container on one network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Lease {
-    pub(super) container: String,
+pub(in crate::net) struct Lease {
+    pub(in crate::net) container: String,
     /// What others on the network may call it.
-    pub(super) names: Vec<String>,
+    pub(in crate::net) names: Vec<String>,
     /// Those of `names` that others may have too: nobody gets its address for them while it is not ready.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(super) shared: Vec<String>,
-    pub(super) address: Ipv4Addr,
+    pub(in crate::net) shared: Vec<String>,
+    pub(in crate::net) address: Ipv4Addr,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) address6: Option<Ipv6Addr>,
-    pub(super) mac: Mac,
+    pub(in crate::net) address6: Option<Ipv6Addr>,
+    pub(in crate::net) mac: Mac,
     /// In the container's namespace.
-    pub(super) interface: String,
+    pub(in crate::net) interface: String,
     /// The other end, in the host's namespace.
-    pub(super) host_interface: String,
-    pub(super) netns: NamespaceId,
-    pub(super) host_netns: NamespaceId,
-    pub(super) boot_id: String,
+    pub(in crate::net) host_interface: String,
+    pub(in crate::net) netns: NamespaceId,
+    pub(in crate::net) host_netns: NamespaceId,
+    pub(in crate::net) boot_id: String,
     /// Counts the leases of the network: the later of two has the higher one.
     #[serde(default)]
-    pub(super) generation: u64,
+    pub(in crate::net) generation: u64,
     #[serde(default)]
-    pub(super) ports: Vec<Port>,
+    pub(in crate::net) ports: Vec<Port>,
     /// Whom netd asks for names of others on its behalf; the host's servers when empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(super) upstream: Vec<IpAddr>,
+    pub(in crate::net) upstream: Vec<IpAddr>,
     /// The container's first process, through which its namespace is found again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) process: Option<Process>,
-    /// See [`super::Endpoint::priority`].
+    pub(in crate::net) process: Option<Process>,
+    /// See [`crate::net::Endpoint::priority`].
     #[serde(default, skip_serializing_if = "is_default")]
-    pub(super) priority: i32,
+    pub(in crate::net) priority: i32,
 }
 
 /// Whether the container behind a lease can still be there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Liveness {
+pub(in crate::net) enum Liveness {
     /// Its link exists, or at least its first process does.
     Live,
     /// Its process ended, its namespace went and took the link along; or the host was restarted.
@@ -75,7 +75,7 @@ pub(super) enum Liveness {
 }
 
 /// What tells live leases from stale ones, and removes what a dead one left.
-pub(super) trait Links {
+pub(in crate::net) trait Links {
     /// See [`Liveness`].
     fn liveness(&mut self, lease: &Lease) -> Result<Liveness>;
     /// Whether this interface exists on the host.
@@ -86,7 +86,7 @@ pub(super) trait Links {
 
 impl Lease {
     /// What it gives away.
-    pub(super) fn addresses(&self) -> impl Iterator<Item = IpAddr> + use<> {
+    pub(in crate::net) fn addresses(&self) -> impl Iterator<Item = IpAddr> + use<> {
         [Some(self.address.into()), self.address6.map(IpAddr::V6)]
             .into_iter()
             .flatten()
@@ -94,13 +94,13 @@ impl Lease {
 }
 
 /// The leases of one network. Made under its lock.
-pub(super) struct Leases<'a> {
+pub(in crate::net) struct Leases<'a> {
     network: &'a str,
     dir: PathBuf,
 }
 
 impl<'a> Leases<'a> {
-    pub(super) fn new(network: &'a str, dir: PathBuf) -> Self {
+    pub(in crate::net) fn new(network: &'a str, dir: PathBuf) -> Self {
         Self { network, dir }
     }
 
@@ -112,7 +112,7 @@ impl<'a> Leases<'a> {
     ///
     /// `dismiss` takes out of the firewall what a dead container has there, before its addresses become another's. Whether
     /// the container is `ready` from the beginning is known no later than its lease.
-    pub(super) fn claim(
+    pub(in crate::net) fn claim(
         &self,
         mut lease: Lease,
         ready: bool,
@@ -176,7 +176,7 @@ impl<'a> Leases<'a> {
     }
 
     /// Gives back what the container has on this network; `None` when it has nothing.
-    pub(super) fn release(
+    pub(in crate::net) fn release(
         &self,
         container: &str,
         definition: Option<&Definition>,
@@ -233,17 +233,17 @@ impl<'a> Leases<'a> {
     }
 
     /// The container's lease.
-    pub(super) fn of(&self, container: &str) -> Result<Option<Lease>> {
+    pub(in crate::net) fn of(&self, container: &str) -> Result<Option<Lease>> {
         file::read(&self.by_container().join(container))
     }
 
     /// Whether others may be sent to the container by the names that it shares.
-    pub(super) fn is_ready(&self, container: &str) -> bool {
+    pub(in crate::net) fn is_ready(&self, container: &str) -> bool {
         !self.unready_path(container).exists()
     }
 
     /// Remembers whether the container is ready.
-    pub(super) fn set_ready(&self, container: &str, ready: bool) -> Result<()> {
+    pub(in crate::net) fn set_ready(&self, container: &str, ready: bool) -> Result<()> {
         let path = self.unready_path(container);
         if ready {
             return file::remove(&path).map(drop);
@@ -253,12 +253,12 @@ impl<'a> Leases<'a> {
     }
 
     /// Who has this address.
-    pub(super) fn holder(&self, address: impl Into<IpAddr>) -> Result<Option<Lease>> {
+    pub(in crate::net) fn holder(&self, address: impl Into<IpAddr>) -> Result<Option<Lease>> {
         file::read(&self.lease_path(address.into()))
     }
 
     /// All leases, one at a time; unreadable ones are errors. Every one has an IPv4 address.
-    pub(super) fn all(&self) -> Result<impl Iterator<Item = Result<Lease>> + use<>> {
+    pub(in crate::net) fn all(&self) -> Result<impl Iterator<Item = Result<Lease>> + use<>> {
         Ok(self.by_addresses()?.filter_map(|entry| match entry {
             Ok((IpAddr::V4(_), path)) => file::read(&path).transpose(),
             Ok((IpAddr::V6(_), _)) => None,
@@ -267,7 +267,7 @@ impl<'a> Leases<'a> {
     }
 
     /// Whether a container is on the network now, on this host. Looks no further than the first that is.
-    pub(super) fn in_use(&self, links: &mut impl Links) -> Result<bool> {
+    pub(in crate::net) fn in_use(&self, links: &mut impl Links) -> Result<bool> {
         for lease in self.all()? {
             // An unreadable lease counts: better a bridge too many than one taken from under a container.
             let Ok(lease) = lease else { return Ok(true) };
@@ -279,7 +279,7 @@ impl<'a> Leases<'a> {
     }
 
     /// Why nobody else may have this address: the error names the owner.
-    pub(super) fn taken(&self, address: impl Display, owner: &Lease) -> Error {
+    pub(in crate::net) fn taken(&self, address: impl Display, owner: &Lease) -> Error {
         Error::new(
             Kind::Exists,
             format_args!(
@@ -360,7 +360,7 @@ impl<'a> Leases<'a> {
 
     /// Deletes the links that are left of containers which are not. A connection that had no end, because its other side
     /// went first, keeps its namespace for minutes, and its link with it.
-    pub(super) fn delete_links(
+    pub(in crate::net) fn delete_links(
         &self,
         boot_id: &str,
         definition: &Definition,
