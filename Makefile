@@ -6,7 +6,7 @@ PROFILE ?= release
 PEERS ?= debian
 
 .DEFAULT_GOAL := help
-.PHONY: help build rootfs demo test test-unit test-vm test-engines test-kills fuzz lint compare bench bench-net bench-shop clean
+.PHONY: help build rootfs demo test test-unit test-vm test-engines test-kills fuzz lint docs compare bench bench-net bench-shop clean
 
 help: ## List the targets
 	@echo 'minirun: an OCI container runtime with daemonless networking'
@@ -60,6 +60,10 @@ fuzz: ## Search for inputs on which a parser panics (FUZZ_SECONDS=60 for each of
 lint: ## Check formatting, clippy, licences and advisories
 	@$(SCRIPTS)/setup.sh lint
 	@$(SCRIPTS)/lint.sh
+
+docs: ## Write manual pages and shell completions into target/docs/man and target/docs/completions
+	@$(SCRIPTS)/setup.sh build
+	@PATH="$$HOME/.cargo/bin:$$PATH" cargo run --quiet --example command-line -- target/docs
 
 compare: ## Run the same bundles under runc and minirun and print one table
 	@$(SCRIPTS)/setup.sh build rootfs compare

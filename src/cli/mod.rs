@@ -130,6 +130,11 @@ enum Command {
     Update(Lazy<update::Args>),
 }
 
+/// The command line as clap knows it, for manual pages and shell completions.
+pub fn command() -> clap::Command {
+    <Cli as clap::CommandFactory>::command()
+}
+
 /// The whole program: the exit status for the caller.
 pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.map(args::long_with_one_dash).collect();
