@@ -14,6 +14,8 @@ mod addresses;
 mod attacks;
 #[path = "scenarios/bad_input.rs"]
 mod bad_input;
+#[path = "scenarios/checkpoint.rs"]
+mod checkpoint;
 #[path = "scenarios/compose.rs"]
 mod compose;
 #[path = "scenarios/compose_config.rs"]

@@ -4,6 +4,7 @@
 //! id, everything after the id of `exec` belongs to the program.
 
 pub mod args;
+mod checkpoint;
 mod compose;
 mod create;
 mod delete;
@@ -21,6 +22,7 @@ mod network;
 mod pause;
 mod privileges;
 mod ps;
+mod restore;
 mod run;
 mod spec;
 mod start;
@@ -85,6 +87,8 @@ enum LogFormat {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Write a running container to files with CRIU, for `restore`
+    Checkpoint(Lazy<checkpoint::Args>),
     /// Stacks of containers from Compose files
     Compose(Lazy<compose::Args>),
     /// Create a container; `start` runs its program
@@ -114,6 +118,8 @@ enum Command {
     Pause(Lazy<pause::PauseArgs>),
     /// List the processes of a container
     Ps(Lazy<ps::Args>),
+    /// Make a container from what `checkpoint` wrote
+    Restore(Lazy<restore::Args>),
     /// Let the processes of a paused container go on
     Resume(Lazy<pause::ResumeArgs>),
     /// Run a bundle: `run BUNDLE/` joins the network `default`; `run [-b BUNDLE] ID` is runc's form
@@ -205,6 +211,7 @@ fn dispatch(cli: &Cli, command: &Command, keep: crate::init::process::Keep) -> R
     privileges::check(command, caller)?;
     let store = Store::new(privileges::root(cli.root.as_deref(), caller)?, caller);
     match command {
+        Command::Checkpoint(args) => checkpoint::run(&store, args),
         Command::Compose(args) => compose::run(Some(&store), args),
         Command::Create(args) => create::run(&store, args, keep),
         Command::Delete(args) => delete::run(&store, args),
@@ -218,6 +225,7 @@ fn dispatch(cli: &Cli, command: &Command, keep: crate::init::process::Keep) -> R
         Command::Network(args) => network::run(&store, args),
         Command::Pause(args) => pause::pause(&store, args),
         Command::Ps(args) => ps::run(&store, args),
+        Command::Restore(args) => restore::run(&store, args),
         Command::Resume(args) => pause::resume(&store, args),
         Command::Run(args) => run::run(&store, args, keep),
         Command::Start(args) => start::run(&store, args),

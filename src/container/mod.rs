@@ -6,9 +6,11 @@
 //! kill and at the end of an ordinary life.
 
 pub mod caller;
+pub mod checkpoint;
 pub mod connect;
 pub mod console;
 pub mod create;
+pub mod criu;
 pub mod delete;
 pub mod events;
 pub mod exec;
@@ -23,6 +25,7 @@ pub mod pid_file;
 mod prepare;
 pub mod record;
 pub mod relay;
+pub mod restore;
 pub mod run;
 pub mod start;
 pub mod store;

@@ -64,7 +64,7 @@ pub fn run(store: &Store, options: &Options, mode: Mode) -> Result<u8> {
 
 /// Deletes the container as it is now: `network connect` may have added to the record meanwhile. Somebody else may have
 /// been quicker, and made another container of this id.
-fn remove(store: &Store, record: &Record, plan: &init::Plan) -> Result<()> {
+pub(super) fn remove(store: &Store, record: &Record, plan: &init::Plan) -> Result<()> {
     let Ok((_lock, entry)) = store.wait_lock(&record.id) else {
         return Ok(());
     };
