@@ -6,11 +6,14 @@ mod comparable;
 mod generated;
 #[path = "parity/profile.rs"]
 mod profile;
+#[path = "parity/table.rs"]
+mod table;
 
 use serde_json::{Value, json};
 
 use self::comparable::{comparable, differences};
-use crate::harness::{Container, Host, PROBE, Random, Report, skip, skipped};
+use self::table::Case;
+use crate::harness::{Container, Host, PROBE, Random, Report, has_controller, skip, skipped};
 
 /// A bundle of runc's and one of ours, configured alike; None, and the scenario is skipped, where there is no runc.
 fn pair<'h>(
@@ -41,6 +44,85 @@ fn same_output_under_runc<'h>(host: &'h Host, configure: impl Fn(Container<'h>) 
         let [theirs, ours] = pair.map(|container| container.run());
         assert_eq!((theirs.code, &theirs.stdout), (ours.code, &ours.stdout), "{ours}");
     }
+}
+
+/// All cases of a table on one host; what differs is told case by case. `script` is run after the probe.
+#[track_caller]
+fn all_same_under_runc(cases: Vec<Case>, script: &str) {
+    let host = Host::new();
+    let mut found = Vec::new();
+    for (number, Case { name, changes }) in cases.into_iter().enumerate() {
+        let Some(peer) = host.peer("runc", &format!("peer{number}")) else {
+            skip!("runc is not installed")
+        };
+        let bundles = [peer, host.container(&format!("ours{number}"))];
+        let [theirs, ours] = bundles.map(|container| {
+            let path = format!("/{}", container.id());
+            let container = container.sh(&format!("{PROBE}\n{script}")).edit(|config| {
+                config["linux"]["cgroupsPath"] = json!(path);
+                for (pointer, value) in &changes {
+                    table::set(config, pointer, value.clone());
+                }
+            });
+            container.run()
+        });
+        if (theirs.code, ours.code) != (0, 0) {
+            found.push(format!(
+                "{name}: runc {}: {}, ours {}: {}",
+                theirs.code, theirs.stderr, ours.code, ours.stderr
+            ));
+            continue;
+        }
+        let [theirs, ours] = [theirs, ours].map(|output| comparable(&Report::parse(&output.stdout), &host));
+        let different = differences(&theirs, &ours);
+        if !different.is_empty() {
+            found.push(format!("{name}: {different}"));
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n\n"));
+}
+
+#[test]
+fn every_property_of_the_process() {
+    all_same_under_runc(table::process(), "");
+}
+
+#[test]
+fn every_resource_limit_of_the_process() {
+    all_same_under_runc(table::limits_of_the_process(), "");
+}
+
+#[test]
+fn every_option_of_a_mount() {
+    all_same_under_runc(
+        table::mounts(),
+        "section mnt; ls -la /mnt | sed 1,3d; stat -c '%A %u:%g' /mnt",
+    );
+}
+
+#[test]
+fn every_parameter_of_a_namespace() {
+    let names = "net/core/somaxconn net/ipv4/ip_unprivileged_port_start net/ipv4/ping_group_range net/ipv4/ip_forward \
+                 kernel/shmmax kernel/msgmax kernel/msgmnb fs/mqueue/msg_max";
+    let script = format!("section sysctl; cd /proc/sys; cat {names}");
+    all_same_under_runc(table::namespaces(), &script);
+}
+
+#[test]
+fn every_property_of_the_root() {
+    all_same_under_runc(table::root(), "section etc; ls /etc; head -n 1 /etc/passwd; :");
+}
+
+#[test]
+fn every_limit_of_the_cgroup() {
+    all_same_under_runc(table::resources(has_controller), "");
+}
+
+#[test]
+fn every_action_of_a_filter() {
+    let script =
+        "section filtered; for mode in 777 700; do (mkdir -m $mode /tmp/made-$mode) 2>&1; echo $?; done";
+    all_same_under_runc(table::filters(), script);
 }
 
 #[test]
