@@ -2,6 +2,11 @@
 
 use std::process::ExitCode;
 
+use minirun::sys::heap::Heap;
+
+#[global_allocator]
+static HEAP: Heap = Heap::new();
+
 fn main() -> ExitCode {
     minirun::cli::main(std::env::args_os())
 }

@@ -9,6 +9,7 @@ pub mod capability;
 pub mod clone;
 mod entry;
 pub mod fs;
+pub mod heap;
 pub mod mount;
 pub mod net;
 pub mod pidfd;
