@@ -38,6 +38,8 @@ mod lifecycle;
 mod limits;
 #[path = "scenarios/logs.rs"]
 mod logs;
+#[path = "scenarios/mount_rules.rs"]
+mod mount_rules;
 #[path = "scenarios/mounts.rs"]
 mod mounts;
 #[path = "scenarios/names.rs"]

@@ -264,7 +264,7 @@ impl Cgroup {
     /// cgroup namespace and a writable cgroup mount. On version 1 nothing is ever given away.
     ///
     /// # Errors
-    /// chown fails.
+    /// chown fails, unless it is only that the caller is not root, whose groups are his own.
     pub fn delegate(&self, owner: u32) -> Result<()> {
         match self {
             Cgroup::V1(_) | Cgroup::None => Ok(()),

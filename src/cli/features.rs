@@ -35,7 +35,7 @@ pub(super) fn run() -> Result<u8> {
         memory_policy_modes: &modes,
         memory_policy_flags: &flags,
         cgroup_rdma: Limits::RDMA,
-        unsafe_annotations: &[container::ANNOTATION_PREFIX],
+        unsafe_annotations: &[container::ANNOTATION_PREFIX, rootfs::CONTEXT_TYPE_ANNOTATION],
     };
     println!("{}", known.document());
     Ok(0)

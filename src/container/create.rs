@@ -103,20 +103,31 @@ fn create_as(caller: Caller, store: &Store, options: &Options, starter: Starter)
     }
 }
 
-/// A failure, and whether hooks had their turn: then the poststop hooks get theirs.
 struct Failure {
     error: Error,
+    /// Whether hooks had their turn: then the poststop hooks get theirs.
     hooks_ran: bool,
+    /// The control group was refused: it is not the container's, and whoever is in it must not be touched.
+    without_cgroup: bool,
 }
 
 fn undo(entry: &Entry, prepared: &Prepared, failure: Failure) -> Error {
-    let Failure { error, hooks_ran } = failure;
+    let Failure {
+        error,
+        hooks_ran,
+        without_cgroup,
+    } = failure;
     let plan = hooks_ran.then_some(&prepared.plan);
-    match delete::destroy(
-        entry,
-        &prepared.record,
-        plan.map(|plan| (&plan.hooks, &plan.state)),
-    ) {
+    let undone = match without_cgroup {
+        // What was made of it is gone again, and nothing else was made but the record.
+        true => entry.clone().remove(),
+        false => delete::destroy(
+            entry,
+            &prepared.record,
+            plan.map(|plan| (&plan.hooks, &plan.state)),
+        ),
+    };
+    match undone {
         Ok(()) => error,
         Err(remains) => error.hint(format_args!(
             "not everything could be undone: {remains}; `minirun delete --force {}` tries again",
@@ -132,23 +143,32 @@ fn make(
     options: &Options,
     starter: Starter,
 ) -> std::result::Result<(Created, Option<OwnedFd>), Failure> {
-    let early = |error| Failure {
-        error,
-        hooks_ran: false,
+    let failed = |without_cgroup: bool| {
+        move |error| Failure {
+            error,
+            hooks_ran: false,
+            without_cgroup,
+        }
     };
     let Prepared {
         config,
         record,
         limits,
+        cgroup_owner,
         network,
         shared,
         devices,
         plan,
     } = prepared;
+    entry
+        .save(record)
+        .and_then(|()| record.cgroup.create())
+        .map_err(failed(true))?;
     let set_up = || -> Result<(File, Option<OwnedFd>, init::Cgroup)> {
-        entry.save(record)?;
-        record.cgroup.create()?;
         record.cgroup.apply(limits)?;
+        if let Some(owner) = *cgroup_owner {
+            record.cgroup.delegate(owner)?;
+        }
         if !network.endpoints().is_empty() {
             files::create(entry.path())?;
         }
@@ -159,7 +179,7 @@ fn make(
         };
         Ok((config, listener, join(record.cgroup.join_handles()?)))
     };
-    let (_config_lock, listener, cgroup) = set_up().map_err(early)?;
+    let (_config_lock, listener, cgroup) = set_up().map_err(failed(false))?;
 
     let mut creation = Creation {
         entry,
@@ -186,6 +206,7 @@ fn make(
             Err(remains) => error.hint(format_args!("a network device is not back: {remains}")),
         },
         hooks_ran,
+        without_cgroup: false,
     })
 }
 

@@ -20,6 +20,7 @@ pub mod kill;
 pub mod members;
 pub mod network;
 pub mod options;
+mod ownership;
 pub mod pause;
 pub mod pid_file;
 mod prepare;

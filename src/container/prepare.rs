@@ -12,6 +12,7 @@ use super::caller::Caller;
 use super::files;
 use super::network::{Mode, Network};
 use super::options::{Options, Terminal};
+use super::ownership;
 use super::record::Record;
 use super::store::Store;
 use crate::cgroup::{Cgroup, DefaultDevices, Layout, Limits, own_directories};
@@ -32,6 +33,8 @@ pub(super) struct Prepared {
     pub(super) record: Record,
     /// For the control group.
     pub(super) limits: Limits,
+    /// Who gets it.
+    pub(super) cgroup_owner: Option<u32>,
     /// What will be joined.
     pub(super) network: Network,
     /// Whose network namespace it will be in, when that is another container's.
@@ -108,6 +111,7 @@ pub(super) fn prepare(store: &Store, caller: Caller, options: &Options) -> Resul
     let own_cgroup_namespace = namespaces.has(LinuxNamespaceType::Cgroup);
     let cgroups = cgroup_mounts(&cgroup, &layout, own_cgroup_namespace);
     let rootfs = rootfs::Plan::new(&spec, &bundle, &cgroups, &extra, options.no_pivot)?;
+    rootfs.check_host()?;
     rootfs.warnings().iter().for_each(log::warn);
     let mut record = Record {
         id: options.id.clone(),
@@ -159,6 +163,7 @@ pub(super) fn prepare(store: &Store, caller: Caller, options: &Options) -> Resul
         config,
         record,
         limits,
+        cgroup_owner: ownership::owner(&spec),
         network,
         shared,
         devices: devices(&spec)?,

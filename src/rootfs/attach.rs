@@ -127,6 +127,9 @@ impl Attacher<'_> {
             }
             result => result?,
         };
+        if let Some(label) = &fs.set_label {
+            label.set_on(&detached)?;
+        }
         if fs.copy_up && target.existed {
             copy_up(&target.fd, &detached)?;
         }

@@ -6,13 +6,18 @@ use std::os::fd::OwnedFd;
 use nix::errno::Errno;
 use nix::sys::stat::{SFlag, fstat, makedev};
 
+use super::mount_label::MountLabel;
 use super::root_fd::{Links, RootFd, file_type};
 use crate::error::{Error, Kind, OsContext, Result};
 use crate::sys::mount::{self, Change, Context, attribute, clone_tree, set_attributes};
 
 /// Hides each path: a directory under an empty read-only tmpfs, anything else under /dev/null.
-pub(super) fn mask(root: &RootFd, paths: &[CString]) -> Result<()> {
-    let mut mask = Mask::default();
+pub(super) fn mask(root: &RootFd, paths: &[CString], label: Option<&MountLabel>) -> Result<()> {
+    let mut mask = Mask {
+        label,
+        tmpfs: None,
+        null: None,
+    };
     for path in paths {
         let Some(target) = find(root, path, "linux.maskedPaths")? else {
             continue;
@@ -63,13 +68,13 @@ fn find(root: &RootFd, path: &CString, field: &str) -> Result<Option<OwnedFd>> {
 }
 
 /// Mounts to mask with. One tmpfs serves all directories, as copies of one mount.
-#[derive(Default)]
-struct Mask {
+struct Mask<'a> {
+    label: Option<&'a MountLabel>,
     tmpfs: Option<OwnedFd>,
     null: Option<OwnedFd>,
 }
 
-impl Mask {
+impl Mask<'_> {
     fn directory(&mut self) -> Result<OwnedFd> {
         if let Some(tmpfs) = &self.tmpfs {
             return clone_tree(tmpfs, false).os("open_tree", "tmpfs for masked paths");
@@ -80,6 +85,9 @@ impl Mask {
             // Who remounts it writable gets no room for files.
             context.string(c"nr_inodes", c"1")?;
             context.flag(c"ro")?;
+            if let Some((option, Some(label))) = self.label.map(MountLabel::as_option) {
+                context.string(&option, &label)?;
+            }
             context.mount(attribute::RDONLY)
         };
         new().os("create", "tmpfs for masked paths")

@@ -12,6 +12,7 @@ use nix::mount::MsFlags;
 use nix::sys::stat::{Mode, fstat};
 
 use super::mount_plan::FileSystem;
+use super::options::CONTEXT_OPTIONS;
 use super::root_fd::RootFd;
 use crate::error::{Error, OsContext, Result};
 use crate::sys::mount::{Change, LONGEST_OPTION_VALUE, attribute, set_attributes};
@@ -77,10 +78,32 @@ fn joined(data: &[(CString, Option<CString>)]) -> Vec<u8> {
             text.push(b',');
         }
         text.extend_from_slice(key.as_bytes());
-        if let Some(value) = value {
-            text.push(b'=');
-            text.extend_from_slice(value.as_bytes());
-        }
+        let Some(value) = value else { continue };
+        // Labels have commas in them, which only quotes keep from ending the option.
+        let is_label = CONTEXT_OPTIONS
+            .iter()
+            .any(|name| name.as_bytes() == key.as_bytes());
+        text.push(b'=');
+        text.extend(is_label.then_some(b'"'));
+        text.extend_from_slice(value.as_bytes());
+        text.extend(is_label.then_some(b'"'));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_quoted_because_they_have_commas() {
+        let option =
+            |key: &str, value: &str| (CString::new(key).unwrap(), Some(CString::new(value).unwrap()));
+        let data = [
+            option("lowerdir", "/a:/b"),
+            option("context", "u:r:t:s0:c1,c2"),
+            (c"xino".to_owned(), None),
+        ];
+        assert_eq!(joined(&data), b"lowerdir=/a:/b,context=\"u:r:t:s0:c1,c2\",xino");
+    }
 }

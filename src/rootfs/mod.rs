@@ -24,6 +24,7 @@
 //! | `plan`, `mount_plan`, `options` | from config.json to [`Plan`], pure |
 //! | `root_fd` | [`RootFd`]: from a path in the container to a descriptor |
 //! | `attach`, `long_options`, `copy_up` | the mounts |
+//! | `mount_label` | what SELinux calls the files on them |
 //! | `id_map` | those whose ids are mapped, which the runtime makes |
 //! | `devices` | device nodes and the links in /dev |
 //! | `switch`, `kernel_mounts` | pivot_root(2), or what stands for it |
@@ -36,6 +37,7 @@ mod finish;
 mod id_map;
 mod kernel_mounts;
 mod long_options;
+mod mount_label;
 mod mount_plan;
 mod options;
 mod plan;
@@ -53,6 +55,7 @@ use nix::sys::stat::{Mode, umask};
 
 pub use self::copy_up::copy_up;
 pub use self::id_map::{ID_MAPPED_MOUNTS, IdMapped, Maps};
+pub use self::mount_label::CONTEXT_TYPE_ANNOTATION;
 pub use self::options::MOUNT_OPTIONS;
 pub use self::plan::{CgroupMounts, ExtraBind, Plan};
 pub use self::root_fd::RootFd;
@@ -242,6 +245,6 @@ impl Rootfs<'_> {
                 .os("make read-only", "the container's root")?;
         }
         finish::make_read_only(&self.root, &plan.read_only_paths)?;
-        finish::mask(&self.root, &plan.masked_paths)
+        finish::mask(&self.root, &plan.masked_paths, plan.label.as_ref())
     }
 }

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use oci_spec::runtime::Mount as MountSpec;
 
 use super::id_map::{IdMap, Ids};
-use super::options::{Bind, Options};
+use super::mount_label::{Labelled, MountLabel};
+use super::options::{Bind, CONTEXT_OPTIONS, Options};
 use super::plan::{CgroupMounts, ExtraBind, c_string, clean};
 use super::root_fd::Links;
 use crate::error::{Error, Result};
@@ -25,6 +26,16 @@ const PROC_FILES: [&str; 10] = [
     "/proc/sys/kernel/ns_last_pid",
     "/proc/uptime",
 ];
+
+/// What mounts are planned from besides their own entry of config.json.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Given<'a> {
+    /// Where relative sources start.
+    pub(super) bundle: &'a Path,
+    pub(super) cgroups: &'a CgroupMounts,
+    pub(super) ids: Ids<'a>,
+    pub(super) label: Option<&'a MountLabel>,
+}
 
 /// One mount: what, where, how.
 #[derive(Debug)]
@@ -68,6 +79,8 @@ pub(super) struct FileSystem {
     /// Take over mode and owner of the directory that it hides, unless they are given.
     pub(super) inherit: Inherit,
     pub(super) copy_up: bool,
+    /// Set on the root of the mount when it is made.
+    pub(super) set_label: Option<MountLabel>,
     /// Made read-only only at the end, because later mounts and devices need their mount points in it.
     pub(super) read_only_later: bool,
 }
@@ -124,9 +137,7 @@ impl Mount {
     /// Decides all mounts of config.json, in their order.
     pub(super) fn plan_all(
         mounts: &[MountSpec],
-        bundle: &Path,
-        cgroups: &CgroupMounts,
-        ids: Ids<'_>,
+        given: Given<'_>,
         warnings: &mut Vec<String>,
     ) -> Result<Vec<Mount>> {
         let plan = |(index, mount): (usize, &MountSpec)| {
@@ -137,23 +148,17 @@ impl Mount {
                     mount.destination().display()
                 ));
             }
-            Mount::plan(mount, &field, bundle, cgroups, ids)
+            Mount::plan(mount, &field, given)
         };
         mounts.iter().enumerate().map(plan).collect()
     }
 
-    fn plan(
-        mount: &MountSpec,
-        field: &str,
-        bundle: &Path,
-        cgroups: &CgroupMounts,
-        ids: Ids<'_>,
-    ) -> Result<Mount> {
+    fn plan(mount: &MountSpec, field: &str, given: Given<'_>) -> Result<Mount> {
         let options = Options::parse(
             mount.options().as_deref().unwrap_or_default(),
             &format!("{field}.options"),
         )?;
-        let id_map = IdMap::plan(mount, options.id_map.as_ref(), ids, field)?;
+        let id_map = IdMap::plan(mount, options.id_map.as_ref(), given.ids, field)?;
         if id_map.is_some() && (options.bind.is_none() || options.remount) {
             // The words are runc's.
             let why = "id-mapped mounts are only supported for bind mounts";
@@ -179,14 +184,14 @@ impl Mount {
             let source = source
                 .ok_or_else(|| Error::invalid(format_args!("{field}.source"), "a bind mount needs one"))?;
             Action::Bind(BindMount {
-                source: c_string(&bundle.join(source), &format!("{field}.source"))?,
+                source: c_string(&given.bundle.join(source), &format!("{field}.source"))?,
                 recursive: bind == Bind::Tree,
                 attributes: options.attributes,
                 only_proc: destination.path.as_c_str() == c"/proc",
                 id_map,
             })
         } else {
-            Action::without_bind(mount, fs_type, options, field, cgroups)?
+            Action::without_bind(mount, fs_type, options, field, given)?
         };
         Ok(Mount {
             label,
@@ -259,9 +264,9 @@ impl Action {
         fs_type: &str,
         options: Options,
         field: &str,
-        cgroups: &CgroupMounts,
+        given: Given<'_>,
     ) -> Result<Action> {
-        match (fs_type, cgroups) {
+        match (fs_type, given.cgroups) {
             ("", _) => Err(Error::invalid(
                 format_args!("{field}.type"),
                 "is missing, and options have no bind",
@@ -298,15 +303,21 @@ impl Action {
                 }))
             }
             ("cgroup", CgroupMounts::V1 { controllers }) => {
-                CgroupV1::new(controllers, &options, field).map(Action::CgroupV1)
+                CgroupV1::new(controllers, &options, given.label, field).map(Action::CgroupV1)
             }
-            _ => FileSystem::new(mount, fs_type, options, field).map(Action::FileSystem),
+            _ => FileSystem::new(mount, fs_type, options, given.label, field).map(Action::FileSystem),
         }
     }
 }
 
 impl FileSystem {
-    fn new(mount: &MountSpec, fs_type: &str, options: Options, field: &str) -> Result<FileSystem> {
+    fn new(
+        mount: &MountSpec,
+        fs_type: &str,
+        mut options: Options,
+        label: Option<&MountLabel>,
+        field: &str,
+    ) -> Result<FileSystem> {
         let tmpfs = fs_type == "tmpfs";
         if options.copy_up && !tmpfs {
             let why = format_args!("tmpcopyup is for tmpfs, not for {fs_type:?}");
@@ -317,6 +328,15 @@ impl FileSystem {
         let mut flags = options.superblock.clone();
         if read_only && !read_only_later {
             flags.push(c"ro");
+        }
+        let mut set_label = None;
+        match (label, Labelled::of(fs_type)) {
+            (Some(label), Labelled::Attribute) => set_label = Some(label.clone()),
+            // An option of the mount itself stands.
+            (Some(label), Labelled::Option) if !options.has_any_data(&CONTEXT_OPTIONS) => {
+                options.data.push(label.as_option());
+            }
+            _ => {}
         }
         let withheld = if read_only_later { attribute::RDONLY } else { 0 };
         Ok(FileSystem {
@@ -337,6 +357,7 @@ impl FileSystem {
             },
             copy_up: options.copy_up,
             read_only_later,
+            set_label,
             data: options.data,
         })
     }
@@ -360,7 +381,12 @@ impl Remount {
 }
 
 impl CgroupV1 {
-    fn new(controllers: &[(String, PathBuf)], options: &Options, field: &str) -> Result<CgroupV1> {
+    fn new(
+        controllers: &[(String, PathBuf)],
+        options: &Options,
+        label: Option<&MountLabel>,
+        field: &str,
+    ) -> Result<CgroupV1> {
         const SAFE: u64 = attribute::NOSUID | attribute::NODEV | attribute::NOEXEC;
         let c_name =
             |name: &str| CString::new(name).map_err(|_| Error::invalid(field, "contains a NUL byte"));
@@ -380,10 +406,13 @@ impl CgroupV1 {
                 fs_type: c"tmpfs".to_owned(),
                 source: Some(c"tmpfs".to_owned()),
                 flags: Vec::new(),
-                data: vec![(c"mode".to_owned(), Some(c"755".to_owned()))],
+                data: std::iter::once((c"mode".to_owned(), Some(c"755".to_owned())))
+                    .chain(label.map(MountLabel::as_option))
+                    .collect(),
                 attributes: SAFE,
                 inherit: Inherit::default(),
                 copy_up: false,
+                set_label: None,
                 read_only_later: false,
             },
             controllers: directories,

@@ -107,6 +107,9 @@ pub(super) enum Bind {
     Tree,
 }
 
+/// Options of every file system whose values are security labels (mount(8), "context").
+pub(super) const CONTEXT_OPTIONS: [&str; 4] = ["context", "fscontext", "defcontext", "rootcontext"];
+
 /// `idmap` or `ridmap`, which may carry a mapping: `idmap=uids=0-1000-1;gids=0-1000-1`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct IdMapOption {
@@ -263,6 +266,12 @@ impl Options {
         self.attributes.set & attribute::RDONLY != 0
     }
 
+    /// Whether the file system's own options name one of `keys`.
+    pub(super) fn has_any_data(&self, keys: &[&str]) -> bool {
+        let mut names = self.data.iter().map(|(name, _)| name.as_bytes());
+        names.any(|name| keys.iter().any(|key| key.as_bytes() == name))
+    }
+
     /// Whether the file system's own options name `key`.
     pub(super) fn has_data(&self, key: &CStr) -> bool {
         self.data.iter().any(|(name, _)| name.as_c_str() == key)
@@ -289,7 +298,7 @@ fn key_and_value(option: &str, field: &str) -> Result<(CString, Option<CString>)
     let text = |text: &str| CString::new(text).map_err(|_| Error::invalid(field, "contains a NUL byte"));
     match option.split_once('=') {
         // Security labels contain commas, so callers of mount(2) quote them; the mount API takes them as they are.
-        Some((key, value)) if key.ends_with("context") => {
+        Some((key, value)) if CONTEXT_OPTIONS.contains(&key) => {
             let bare = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
             Ok((text(key)?, Some(text(bare.unwrap_or(value))?)))
         }

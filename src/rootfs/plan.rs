@@ -8,7 +8,8 @@ use oci_spec::runtime::{LinuxNamespaceType, Spec};
 
 use super::devices::DevicePlan;
 use super::id_map::{IdMapped, Ids};
-use super::mount_plan::{Action, Mount};
+use super::mount_label::{MountLabel, require_selinux};
+use super::mount_plan::{Action, Given, Mount};
 use crate::error::{Error, Result};
 use crate::sys::mount::Propagation;
 
@@ -74,6 +75,8 @@ pub struct Plan {
     pub(super) read_only_paths: Vec<CString>,
     /// The working directory of the first process, made when it is missing.
     pub(super) cwd: Option<CString>,
+    /// Of new file systems, those that mask directories included.
+    pub(super) label: Option<MountLabel>,
     warnings: Vec<String>,
 }
 
@@ -118,18 +121,25 @@ impl Plan {
             root_propagation(linux.and_then(|linux| linux.rootfs_propagation().as_deref()))?;
         let mut warnings = Vec::new();
         let user_namespace = namespace(LinuxNamespaceType::User);
+        let label = MountLabel::plan(
+            linux.and_then(|linux| linux.mount_label().as_deref()),
+            spec.annotations().as_ref(),
+        )?;
         let mounts = Mount::plan_all(
             spec.mounts().as_deref().unwrap_or_default(),
-            bundle,
-            cgroups,
-            Ids {
-                user_namespace,
-                uids: linux
-                    .and_then(|linux| linux.uid_mappings().as_deref())
-                    .unwrap_or_default(),
-                gids: linux
-                    .and_then(|linux| linux.gid_mappings().as_deref())
-                    .unwrap_or_default(),
+            Given {
+                bundle,
+                cgroups,
+                ids: Ids {
+                    user_namespace,
+                    uids: linux
+                        .and_then(|linux| linux.uid_mappings().as_deref())
+                        .unwrap_or_default(),
+                    gids: linux
+                        .and_then(|linux| linux.gid_mappings().as_deref())
+                        .unwrap_or_default(),
+                },
+                label: label.as_ref(),
             },
             &mut warnings,
         )?;
@@ -164,6 +174,7 @@ impl Plan {
                 }
                 _ => None,
             },
+            label,
             warnings,
         };
         plan.check_switch()?;
@@ -176,6 +187,17 @@ impl Plan {
     /// What is odd in config.json but does not stop the container.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
+    }
+
+    /// Whether this host can do what the plan asks for, as far as that can be seen before anything is done.
+    ///
+    /// # Errors
+    /// Mounts are to be labelled, and SELinux is not enabled.
+    pub fn check_host(&self) -> Result<()> {
+        match &self.label {
+            Some(_) => require_selinux(),
+            None => Ok(()),
+        }
     }
 
     /// The id-mapped mounts, in the order in which [`Plan::open`] takes them.

@@ -1,4 +1,4 @@
-//! Extended attributes: setxattr(2) and getxattr(2), as far as a mark without a value needs them.
+//! Extended attributes: setxattr(2) and getxattr(2), as far as labels, and marks without a value, need them.
 
 use std::path::Path;
 
@@ -12,9 +12,23 @@ use nix::errno::Errno;
 /// # Errors
 /// `EOPNOTSUPP` when the file system has no such attributes, `EPERM` for `trusted.` without CAP_SYS_ADMIN.
 pub fn mark(path: &Path, name: &CStr) -> nix::Result<()> {
-    // SAFETY: both strings end in NUL and live until the call returns; a length of zero reads no value.
+    set(path, name, b"")
+}
+
+/// Sets the attribute `name` of `path`.
+///
+/// # Errors
+/// `EOPNOTSUPP` when the file system or the kernel has no such attribute, `EPERM` without the privilege for it.
+pub fn set(path: &Path, name: &CStr, value: &[u8]) -> nix::Result<()> {
+    // SAFETY: both strings end in NUL, and they and the value live until the call returns; the length is the value's.
     let result = path.with_nix_path(|path| unsafe {
-        libc::setxattr(path.as_ptr(), name.as_ptr(), c"".as_ptr().cast(), 0, 0)
+        libc::setxattr(
+            path.as_ptr(),
+            name.as_ptr(),
+            value.as_ptr().cast(),
+            value.len(),
+            0,
+        )
     })?;
     Errno::result(result).map(drop)
 }

@@ -231,11 +231,6 @@ fn what_a_later_version_brings_is_refused_by_name() {
             "process.selinuxLabel is not supported: this version cannot confine a process with SELinux",
         ),
         (
-            "/linux/mountLabel",
-            json!("system_u:object_r:container_file_t:s0"),
-            "linux.mountLabel is not supported: this version cannot label mounts for SELinux",
-        ),
-        (
             "/linux/intelRdt",
             json!({}),
             "linux.intelRdt is not supported: this version cannot limit caches and memory bandwidth",

@@ -32,11 +32,6 @@ pub(super) fn linux(linux: &Linux) -> Result<()> {
         "linux",
         [
             (
-                "mountLabel",
-                is_text(linux.mount_label()),
-                "this version cannot label mounts for SELinux",
-            ),
-            (
                 "intelRdt",
                 linux.intel_rdt().is_some(),
                 "this version cannot limit caches and memory bandwidth",
