@@ -36,22 +36,30 @@ box() {
     shift
     ctr run --runc-binary "$runtime" --cgroup "/$parent/$1" --env PATH=/bin "${options[@]}" --rootfs "$work/image" "$@"
 }
+# The same with a program that stays for a moment: of one that ends before ctr has opened its pipes, ctr shows nothing.
+said() {
+    local options=()
+    while [ "$1" != -- ]; do options+=("$1"); shift; done
+    local id=$2
+    shift 2
+    box --rm "${options[@]}" -- "$id" sh -c '"$@"; status=$?; sleep 0.5; exit $status' said "$@"
+}
 sleeper() { box --detach -- "$1" sh -c 'trap "exit 3" TERM; while :; do sleep 0.1; done'; }
 
-check "run" 0 '^hello$' box --rm -- one echo hello
-check "exit status" 7 '' box --rm -- two sh -c 'exit 7'
+check "run" 0 '^hello$' said -- one echo hello
+check "exit status" 7 '' said -- two sh -c 'exit 7'
 check "run --tty" 0 '/dev/pts/0' on_terminal "ctr run --rm --tty --runc-binary $runtime --cgroup /$parent/three --env PATH=/bin --rootfs $work/image three tty"
 check "no such program" 1 'executable file not found in \$PATH' box --rm -- four no-such-program
 check "a container that failed is not left" 0 '' box --rm -- four true
-check "environment and directory" 0 'value /data' box --rm --env NAME=value --cwd /data -- five sh -c 'echo $NAME $(pwd)'
-check "a read-only root" 1 'Read-only file system' box --rm --read-only -- six touch /new
+check "environment and directory" 0 'value /data' said --env NAME=value --cwd /data -- five sh -c 'echo $NAME $(pwd)'
+check "a read-only root" 1 'Read-only file system' said --read-only -- six touch /new
 echo 'from the host' >"$work/file"
-check "a bind mount" 0 '^from the host$' box --rm --mount "type=bind,src=$work,dst=/data,options=rbind:ro" -- seven cat /data/file
+check "a bind mount" 0 '^from the host$' said --mount "type=bind,src=$work,dst=/data,options=rbind:ro" -- seven cat /data/file
 limited() { box --detach --memory-limit 67108864 -- eight sleep 1000 && cat /sys/fs/cgroup/{memory/,}"$parent"/eight/memory.{limit_in_bytes,max} 2>/dev/null; ctr tasks delete --force eight; }
 check "a memory limit" "*" '^67108864$' limited
-check "a seccomp profile" 0 'Seccomp:.2' box --rm --seccomp -- nine grep Seccomp: /proc/self/status
-check "--privileged" 0 'CapEff:.00000[0-9a-f]{3}f[ef]ffffff$' box --rm --privileged -- ten grep CapEff /proc/self/status
-check "the host's network" 0 'lo:' box --rm --net-host -- eleven cat /proc/net/dev
+check "a seccomp profile" 0 'Seccomp:.2' said --seccomp -- nine grep Seccomp: /proc/self/status
+check "--privileged" 0 'CapEff:.00000[0-9a-f]{3}f[ef]ffffff$' said --privileged -- ten grep CapEff /proc/self/status
+check "the host's network" 0 'lo:' said --net-host -- eleven cat /proc/net/dev
 
 sleeper work
 check "the task runs" 0 'work +[0-9]+ +RUNNING' ctr tasks list
