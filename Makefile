@@ -6,7 +6,7 @@ PROFILE ?= release
 PEERS ?= debian
 
 .DEFAULT_GOAL := help
-.PHONY: help build rootfs demo test test-unit test-vm test-engines test-kills fuzz lint docs compare bench bench-net bench-shop clean
+.PHONY: help build rootfs demo test test-unit test-vm test-engines test-kills fuzz lint docs compare bench bench-net bench-shop link-order clean
 
 help: ## List the targets
 	@echo 'minirun: an OCI container runtime with daemonless networking'
@@ -91,6 +91,12 @@ bench-shop: ## Measure the shop under load: by hand, under minirun and under Doc
 	@rootfs-examples/build.sh
 	-@$(SCRIPTS)/peers.sh sid
 	@python3 $(SCRIPTS)/bench_shop.py
+
+link-order: ## Record which functions a container's verbs call, for the linker (x86-64; writes link-order.ld)
+	@$(SCRIPTS)/setup.sh build rootfs
+	@CARGO_PROFILE_RELEASE_STRIP=none $(SCRIPTS)/build.sh release
+	@rootfs-examples/build.sh busybox
+	@$(SCRIPTS)/sandbox.sh python3 $(SCRIPTS)/link_order.py bin/minirun rootfs-examples/build/busybox/rootfs
 
 clean: ## Remove everything that was built, root filesystems included
 	rm -rf target bin rootfs-examples/build
