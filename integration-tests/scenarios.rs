@@ -20,6 +20,8 @@ mod checkpoint;
 mod compose;
 #[path = "scenarios/compose_config.rs"]
 mod compose_config;
+#[path = "scenarios/container_events.rs"]
+mod container_events;
 #[path = "scenarios/crash.rs"]
 mod crash;
 #[path = "scenarios/events.rs"]

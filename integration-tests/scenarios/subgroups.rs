@@ -106,3 +106,44 @@ fn a_container_in_the_cgroup_namespace_of_another_has_a_group_of_its_own() {
     let seen = second.exec(["cat", "/proc/self/cgroup"]).succeeds();
     assert!(seen.stdout.contains("/../"), "{seen}");
 }
+
+#[test]
+fn exec_runs_in_the_subgroup_that_it_is_told() {
+    let host = Host::new();
+    let web = host.container("web").sleeping().running();
+    let directory = web.cgroup("memory").join("inner");
+    fs::create_dir(&directory).unwrap();
+    let option = if cgroup_v2() {
+        "--cgroup=inner"
+    } else {
+        "--cgroup=memory:/inner"
+    };
+    // Seen from the host: the container sees its own group as the root.
+    let pid_file = host.dir().join("pid");
+    let options = [option, "--detach", "--pid-file", pid_file.to_str().unwrap()];
+    web.exec_with(&options, ["sleep", "1000"]).succeeds();
+    let pid = fs::read_to_string(&pid_file).unwrap();
+    let members = fs::read_to_string(directory.join("cgroup.procs")).unwrap();
+    assert!(
+        members.lines().any(|member| member == pid),
+        "{pid} in {members:?}"
+    );
+    if !cgroup_v2() {
+        let own = fs::read_to_string(web.cgroup("cpu").join("cgroup.procs")).unwrap();
+        assert!(own.lines().any(|member| member == pid), "{pid} in {own:?}");
+    }
+}
+
+#[test]
+fn exec_refuses_a_subgroup_that_is_missing_or_elsewhere() {
+    let host = Host::new();
+    let web = host.container("web").sleeping().running();
+    let refused = |option: &str, texts: &[&str]| {
+        web.exec_with(&["--cgroup", option], ["true"])
+            .exits(255)
+            .fails_with(texts);
+    };
+    refused("nowhere", &["--cgroup", "does not exist"]);
+    refused("../other", &["--cgroup", "not below"]);
+    refused("nothing:inner", &["--cgroup", "nothing"]);
+}

@@ -27,9 +27,11 @@ mod join;
 mod kill;
 mod layout;
 mod limits;
+mod oom;
 mod permitted;
 mod place;
 mod statistics;
+mod subgroup;
 mod v1;
 mod v2;
 
@@ -46,8 +48,10 @@ pub use self::devices::DefaultDevices;
 pub use self::join::Join;
 pub use self::layout::{Hierarchy, Layout};
 pub use self::limits::{Change, Limits, Undo};
+pub use self::oom::OomWatch;
 pub use self::permitted::own_directories;
 pub use self::statistics::Statistics;
+pub use self::subgroup::Subgroup;
 pub use self::v1::V1;
 pub use self::v2::V2;
 use crate::error::{Error, Kind, Result};
@@ -139,6 +143,15 @@ impl Cgroup {
             Cgroup::V1(v1) => v1.join_handles(),
             Cgroup::V2(v2) => v2.join_handles(),
             Cgroup::None => Ok(Join::Tasks(Vec::new())),
+        }
+    }
+
+    /// As [`Cgroup::join_handles`], of these directories: one for each hierarchy.
+    fn join_at(&self, directories: impl Iterator<Item = PathBuf>) -> Result<Join> {
+        match self {
+            Cgroup::V1(_) => v1::join_at(directories),
+            Cgroup::V2(_) => v2::join_at(directories),
+            Cgroup::None => Err(none("run a program in a group below the container's")),
         }
     }
 

@@ -101,13 +101,7 @@ impl V1 {
     /// The first write to `cgroup.procs` waits for an RCU grace period, 10 ms and more, because it has to stop all threads of
     /// a process from changing; a single-threaded process that writes "0" to `tasks` moves itself in 40 us.
     pub(super) fn join_handles(&self) -> Result<Join> {
-        let open_tasks = |group: &Group| {
-            let tasks = group.place.directory().join("tasks");
-            open(&tasks, OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty()).os("open", tasks.display())
-        };
-        Ok(Join::Tasks(
-            self.groups.iter().map(open_tasks).collect::<Result<_>>()?,
-        ))
+        join_at(self.groups.iter().map(|group| group.place.directory()))
     }
 
     pub(super) fn attach(&self, pid: i32) -> Result<()> {
@@ -201,6 +195,15 @@ impl V1 {
             )),
         }
     }
+}
+
+/// The `tasks` files of these directories.
+pub(super) fn join_at(directories: impl Iterator<Item = PathBuf>) -> Result<Join> {
+    let open_tasks = |directory: PathBuf| {
+        let tasks = directory.join("tasks");
+        open(&tasks, OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty()).os("open", tasks.display())
+    };
+    Ok(Join::Tasks(directories.map(open_tasks).collect::<Result<_>>()?))
 }
 
 impl Victims for V1 {

@@ -263,6 +263,12 @@ impl Victims for V2 {
     }
 }
 
+/// The one directory of these.
+pub(super) fn join_at(mut directories: impl Iterator<Item = PathBuf>) -> Result<Join> {
+    let directory = directories.next().unwrap_or_default();
+    Ok(Join::Directory(open_directory(&directory)?))
+}
+
 fn open_directory(directory: &Path) -> Result<OwnedFd> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     open(directory, flags, Mode::empty()).os("open cgroup", directory.display())

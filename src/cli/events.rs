@@ -2,34 +2,49 @@
 
 use std::os::fd::AsFd as _;
 
+use super::container_events::{self, Interval};
 use super::follow;
 use super::when::When;
 use crate::container::events::{self, Event, Subject};
 use crate::container::store::Store;
 use crate::error::{Error, Result};
+use crate::spec::id::Id;
 use crate::tail::{Tail, Watch};
 
-/// Show what happens to containers and networks, as it happens
+/// Show what happens to containers and networks, or one container's statistics
 ///
-/// Events are recorded from the first time that anybody asks for them, here or by a stack.
+/// Without an id: what happens to all, as it happens. It is recorded from the first time that anybody asks for it, here or
+/// by a stack. With an id, as in runc: one container's statistics again and again, and when the kernel kills a process of
+/// it for want of memory, as lines of JSON until it ends.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Not supported yet: one container's statistics in runc's form
-    #[arg(hide = true)]
-    id: Option<String>,
+    /// The container whose statistics to show
+    id: Option<Id>,
+    /// How often statistics are shown: 5s, 100ms, 1m30s
+    #[arg(long, value_name = "DURATION", default_value = "5s", requires = "id")]
+    interval: Interval,
+    /// Show the statistics once and end
+    #[arg(long, requires = "id")]
+    stats: bool,
     /// Begin with those since then: 2026-01-02T03:04:05Z, seconds since 1970, or how long ago (10m)
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", conflicts_with = "id")]
     since: Option<When>,
     /// End then; in the past: show and end
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", conflicts_with = "id")]
     until: Option<When>,
     /// Only events of this kind: type=container|network, action=NAME, container=ID, network=NAME, label=NAME[=VALUE]
     ///
     /// Of several of one kind one has to match, of different kinds all.
-    #[arg(short, long, value_name = "KEY=VALUE", allow_hyphen_values = true)]
+    #[arg(
+        short,
+        long,
+        value_name = "KEY=VALUE",
+        allow_hyphen_values = true,
+        conflicts_with = "id"
+    )]
     filter: Vec<Filter>,
     /// Shape of the lines
-    #[arg(long, default_value = "text")]
+    #[arg(long, default_value = "text", conflicts_with = "id")]
     format: Format,
 }
 
@@ -123,13 +138,7 @@ fn is_wanted(filters: &[Filter], event: &Event) -> bool {
 
 pub(super) fn run(store: &Store, args: &Args) -> Result<u8> {
     if let Some(id) = &args.id {
-        return Err(Error::unsupported(
-            format_args!("events {id}"),
-            "this version shows events of all containers",
-        )
-        .hint(format_args!(
-            "`minirun events --filter container={id}` shows this container's, `minirun stats {id}` its statistics"
-        )));
+        return container_events::run(store, id, args.interval, args.stats);
     }
     show(store, args.since, args.until, &args.filter, args.format).map(|()| 0)
 }

@@ -63,8 +63,8 @@ pub(super) struct Args {
     /// Pass this many descriptors after standard error to the program
     #[arg(long, value_name = "N", default_value_t = 0)]
     preserve_fds: u32,
-    /// Run in this control group below the container's
-    #[arg(long, value_name = "PATH")]
+    /// Run in this control group below the container's; may be repeated, on cgroup v1 for some controllers each
+    #[arg(long, value_name = "[CONTROLLER:]PATH")]
     cgroup: Vec<String>,
     /// Go ahead in a paused container
     #[arg(long)]
@@ -96,6 +96,11 @@ pub(super) fn run(store: &Store, args: &Args, keep: Keep) -> Result<u8> {
         pid_file: args.pid_file.clone(),
         detach: args.detach,
         ignore_paused: args.ignore_paused,
+        subgroups: args
+            .cgroup
+            .iter()
+            .map(|text| text.parse())
+            .collect::<Result<_>>()?,
         keep,
     };
     exec::exec(store, &args.id, |spec| process(args, spec), &options)
@@ -112,11 +117,6 @@ fn refuse_unsupported(args: &Args) -> Result<()> {
             "--apparmor",
             args.apparmor.is_some(),
             "this version sets no AppArmor profiles",
-        ),
-        (
-            "--cgroup",
-            !args.cgroup.is_empty(),
-            "this version runs programs in the container's own control group",
         ),
     ];
     match unsupported.into_iter().find(|(_, given, _)| *given) {

@@ -6,6 +6,7 @@
 pub mod args;
 mod checkpoint;
 mod compose;
+mod container_events;
 mod create;
 mod delete;
 mod events;
@@ -95,7 +96,7 @@ enum Command {
     Create(Lazy<create::Args>),
     /// Delete a stopped container and everything that it was given
     Delete(Lazy<delete::Args>),
-    /// Show what happens to containers and networks, as it happens
+    /// Show what happens to containers and networks, or one container's statistics
     Events(Lazy<events::Args>),
     /// Run a program in a running container
     Exec(Lazy<exec::Args>),

@@ -11,6 +11,7 @@ use super::options::Terminal;
 use super::relay::{self, Signals};
 use super::store::Store;
 use super::{console, pid_file};
+use crate::cgroup::Subgroup;
 use crate::error::{Error, Kind, Result};
 use crate::init;
 use crate::init::exec::{Plan, Target};
@@ -33,6 +34,8 @@ pub struct Options {
     pub detach: bool,
     /// Go ahead in a paused container: the process waits with the others.
     pub ignore_paused: bool,
+    /// Groups below the container's own for the process.
+    pub subgroups: Vec<Subgroup>,
     /// Descriptors for the process.
     pub keep: Keep,
 }
@@ -76,11 +79,19 @@ pub fn exec(
     let stopped = || refuse("cannot exec in a stopped container");
     let leader = record.init.ok_or_else(stopped)?;
     let pidfd = leader.open()?.ok_or_else(stopped)?;
+    let handles = || match options.subgroups.as_slice() {
+        [] => record.cgroup.join_handles().map(join),
+        subgroups => record.cgroup.join_below(subgroups).map(join),
+    };
     let target = Target {
         pid: Pid::from_raw(leader.pid),
         pidfd,
-        cgroup: join(record.cgroup.join_handles()?),
-        beside: &|| record.cgroup.join_beside(leader.pid).map(join),
+        cgroup: handles()?,
+        beside: &|| match options.subgroups.as_slice() {
+            [] => record.cgroup.join_beside(leader.pid).map(join),
+            // Where else is not for us to say.
+            _ => handles(),
+        },
     };
 
     let mut signals = if options.detach {

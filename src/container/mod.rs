@@ -29,6 +29,7 @@ pub mod relay;
 pub mod restore;
 pub mod run;
 pub mod start;
+pub mod statistics;
 pub mod store;
 pub mod update;
 pub mod usage;

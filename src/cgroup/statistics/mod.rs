@@ -4,6 +4,7 @@
 //! Processor time, throttling and processes are read with the cgroups-rs crate. Memory, block I/O and huge pages are not: its
 //! readers there panic or lose numbers on files that kernels do show (docs/decisions/cgroups-rs.md), so they are parsed here.
 
+mod full;
 mod parse;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use cgroups_rs::fs::pid::PidController;
 use nix::errno::Errno;
 use serde::Serialize;
 
+use self::full::Cpuset;
 use self::parse::{all_keyed, blkio_v1, io_v2, pressure, throttling};
 use super::file::{self, keyed};
 use super::v1::V1;
@@ -34,8 +36,10 @@ pub struct Statistics {
     pub pids: Pids,
     /// Block I/O.
     pub blkio: Blkio,
+    /// Processors and memory nodes; only when all was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpuset: Option<Cpuset>,
     /// Huge pages by size (`2MB`).
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub hugetlb: BTreeMap<String, Counter>,
 }
 
@@ -57,6 +61,10 @@ pub struct CpuUsage {
     pub total: u64,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub percpu: Vec<u64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub percpu_kernel: Vec<u64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub percpu_user: Vec<u64>,
     pub kernel: u64,
     pub user: u64,
 }
@@ -91,6 +99,12 @@ pub struct Memory {
     pub usage: Counter,
     /// Memory and swap together, on both versions.
     pub swap: Counter,
+    /// The kernel's own memory, on version 1; only when all was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kernel: Option<Counter>,
+    /// Of that, TCP's buffers.
+    #[serde(rename = "kernelTCP", skip_serializing_if = "Option::is_none")]
+    pub kernel_tcp: Option<Counter>,
     /// Everything that the kernel says in memory.stat.
     pub raw: BTreeMap<String, u64>,
     /// Pressure stall information, where the kernel has it.
@@ -114,6 +128,24 @@ pub struct Blkio {
     pub io_service_bytes_recursive: Vec<BlkioEntry>,
     /// Operations.
     pub io_serviced_recursive: Vec<BlkioEntry>,
+    /// Version 1, and only when all was asked for; as the next five.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub io_queue_recursive: Vec<BlkioEntry>,
+    /// Nanoseconds.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub io_service_time_recursive: Vec<BlkioEntry>,
+    /// Nanoseconds.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub io_wait_time_recursive: Vec<BlkioEntry>,
+    /// Operations.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub io_merged_recursive: Vec<BlkioEntry>,
+    /// Milliseconds.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub io_time_recursive: Vec<BlkioEntry>,
+    /// Of 512 bytes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sectors_recursive: Vec<BlkioEntry>,
     /// Pressure stall information, where the kernel has it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub psi: Option<Pressure>,
@@ -186,12 +218,8 @@ impl Statistics {
             statistics.blkio.io_serviced_recursive = read("io_serviced");
         }
         if let Some(directory) = cgroup.directory_of("hugetlb") {
-            statistics.hugetlb = hugetlb(&directory, "limit_in_bytes", |size| Counter {
-                limit: number(&directory, &format!("hugetlb.{size}.limit_in_bytes")),
-                usage: number(&directory, &format!("hugetlb.{size}.usage_in_bytes")),
-                max: number(&directory, &format!("hugetlb.{size}.max_usage_in_bytes")),
-                failcnt: number(&directory, &format!("hugetlb.{size}.failcnt")),
-            });
+            let counter = |size: &str| counter_v1(&directory, &format!("hugetlb.{size}"));
+            statistics.hugetlb = hugetlb(&directory, "limit_in_bytes", counter);
         }
         Ok(statistics)
     }
@@ -208,9 +236,9 @@ impl Statistics {
             cpu: Cpu {
                 usage: CpuUsage {
                     total: nanoseconds("usage_usec"),
-                    percpu: Vec::new(),
                     kernel: nanoseconds("system_usec"),
                     user: nanoseconds("user_usec"),
+                    ..CpuUsage::default()
                 },
                 throttling: throttling(&cpu),
                 psi: pressure(&text(&directory, "cpu.pressure")),
@@ -221,6 +249,7 @@ impl Statistics {
                 io_service_bytes_recursive: bytes,
                 io_serviced_recursive: operations,
                 psi: pressure(&text(&directory, "io.pressure")),
+                ..Blkio::default()
             },
             hugetlb: hugetlb(&directory, "max", |size| Counter {
                 limit: number(&directory, &format!("hugetlb.{size}.max")),
@@ -228,6 +257,7 @@ impl Statistics {
                 max: 0,
                 failcnt: keyed(&text(&directory, &format!("hugetlb.{size}.events")), "max").unwrap_or(0),
             }),
+            cpuset: None,
         })
     }
 }
@@ -254,6 +284,7 @@ fn cpu_usage_v1(directory: PathBuf) -> CpuUsage {
         percpu: percpu.collect(),
         kernel: account.usage_sys,
         user: account.usage_user,
+        ..CpuUsage::default()
     }
 }
 
@@ -269,19 +300,22 @@ fn pids(directory: PathBuf, v2: bool) -> Pids {
 }
 
 fn memory_v1(directory: &Path) -> Memory {
-    let counter = |prefix: &str| Counter {
+    let raw = all_keyed(&text(directory, "memory.stat"));
+    Memory {
+        cache: raw.get("cache").copied().unwrap_or(0),
+        usage: counter_v1(directory, "memory"),
+        swap: counter_v1(directory, "memory.memsw"),
+        raw,
+        ..Memory::default()
+    }
+}
+
+fn counter_v1(directory: &Path, prefix: &str) -> Counter {
+    Counter {
         limit: number(directory, &format!("{prefix}.limit_in_bytes")),
         usage: number(directory, &format!("{prefix}.usage_in_bytes")),
         max: number(directory, &format!("{prefix}.max_usage_in_bytes")),
         failcnt: number(directory, &format!("{prefix}.failcnt")),
-    };
-    let raw = all_keyed(&text(directory, "memory.stat"));
-    Memory {
-        cache: raw.get("cache").copied().unwrap_or(0),
-        usage: counter("memory"),
-        swap: counter("memory.memsw"),
-        raw,
-        psi: None,
     }
 }
 
@@ -307,6 +341,8 @@ fn memory_v2(directory: &Path) -> Memory {
         swap,
         raw,
         psi: pressure(&text(directory, "memory.pressure")),
+        kernel: None,
+        kernel_tcp: None,
     }
 }
 
