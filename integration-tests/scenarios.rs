@@ -76,6 +76,8 @@ mod rootless;
 mod scheduling;
 #[path = "scenarios/seccomp.rs"]
 mod seccomp;
+#[path = "scenarios/seccomp_agent.rs"]
+mod seccomp_agent;
 #[path = "scenarios/stats.rs"]
 mod stats;
 #[path = "scenarios/subgroups.rs"]

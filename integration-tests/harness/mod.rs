@@ -9,6 +9,7 @@
 //! The runtime under test is `MINIRUN_BIN`, else `bin/minirun`. The harness needs root and a static busybox, and
 //! contains no unsafe code but the ownership of a received terminal ([`console`]): busybox enters the namespaces.
 
+mod agent;
 mod cgroup;
 mod compose;
 mod console;
@@ -24,6 +25,7 @@ mod rootfs;
 mod spec;
 mod traced;
 
+pub(crate) use agent::{Agent, Manner};
 pub(crate) use cgroup::{cgroup_v2, has_controller};
 pub(crate) use compose::Stack;
 pub(crate) use console::{ConsoleSocket, Terminal};

@@ -456,3 +456,45 @@ fn a_null_device_that_the_image_replaced_masks_nothing() {
     assert!(!output.stdout.contains("masked"), "{output}");
     assert_eq!(fs::read_to_string(&secret).unwrap(), "secret of the host");
 }
+
+/// Kernel parameters and labels are written through the runtime's procfs, so a made-up one in the image gets nothing.
+#[test]
+fn a_proc_that_the_image_made_up_is_not_written_to() {
+    let host = Host::new();
+    let container = host.container("proc").args(["sleep", "1000"]).edit(|config| {
+        let mounts = config["mounts"].as_array_mut().unwrap();
+        mounts.retain(|mount| mount["destination"] != "/proc");
+        config["linux"]["sysctl"] = json!({"net.ipv4.ip_forward": "1"});
+        config["linux"].as_object_mut().unwrap().remove("maskedPaths");
+        config["linux"].as_object_mut().unwrap().remove("readonlyPaths");
+    });
+    let proc = container.rootfs().join("proc");
+    let fakes = [
+        "sys/net/ipv4/ip_forward",
+        "self/attr/exec",
+        "self/attr/keycreate",
+        "self/attr/apparmor/exec",
+    ];
+    for fake in fakes.map(|fake| proc.join(fake)) {
+        fs::create_dir_all(fake.parent().unwrap()).unwrap();
+        fs::write(fake, "made up").unwrap();
+    }
+    let container = container.running();
+    for option in ["--apparmor", "--process-label"] {
+        let output = container.exec_with(&[option, "no-such-thing"], ["true"]);
+        output.fails_with(&["no-such-thing"]);
+    }
+    for fake in fakes.map(|fake| proc.join(fake)) {
+        assert_eq!(
+            fs::read_to_string(&fake).unwrap(),
+            "made up",
+            "{}",
+            fake.display()
+        );
+    }
+    let real = format!(
+        "nsenter --target {} --net cat /proc/sys/net/ipv4/ip_forward",
+        container.pid()
+    );
+    assert_eq!(host.sh(&real).succeeds().stdout, "1\n");
+}

@@ -649,7 +649,8 @@ fn features_are_the_document_that_engines_parse() {
     assert_eq!(features.oci_version_min(), "1.0.0");
     assert_eq!(features.oci_version_max(), "1.3.0");
     let annotations = features.potentially_unsafe_config_annotations();
-    assert_eq!(annotations.as_deref(), Some(&["minirun.".to_owned()][..]));
+    let expected = ["minirun.".to_owned(), "run.oci.mount_context_type".to_owned()];
+    assert_eq!(annotations.as_deref(), Some(&expected[..]));
 }
 
 #[test]
@@ -674,7 +675,7 @@ fn features_name_what_was_compiled_in() {
     names("/mountOptions", &["ro", "rbind", "rro", "tmpcopyup"]);
     names("/linux/namespaces", &["cgroup", "time", "user"]);
     names("/linux/capabilities", &["CAP_CHOWN", "CAP_CHECKPOINT_RESTORE"]);
-    names("/linux/seccomp/actions", &["SCMP_ACT_ERRNO", "SCMP_ACT_LOG"]);
+    names("/linux/seccomp/actions", &["SCMP_ACT_ERRNO", "SCMP_ACT_NOTIFY"]);
     names("/linux/seccomp/operators", &["SCMP_CMP_MASKED_EQ"]);
     names("/linux/seccomp/archs", &["SCMP_ARCH_X86_64", "SCMP_ARCH_AARCH64"]);
     names("/linux/seccomp/knownFlags", &["SECCOMP_FILTER_FLAG_LOG"]);
@@ -687,11 +688,11 @@ fn features_name_what_was_compiled_in() {
         ("/linux/seccomp/enabled", true),
         // What this version refuses, it must not announce.
         ("/linux/cgroup/systemd", false),
-        ("/linux/apparmor/enabled", false),
-        ("/linux/selinux/enabled", false),
+        ("/linux/apparmor/enabled", true),
+        ("/linux/selinux/enabled", true),
         ("/linux/intelRdt/enabled", false),
-        ("/linux/mountExtensions/idmap/enabled", false),
-        ("/linux/netDevices/enabled", false),
+        ("/linux/mountExtensions/idmap/enabled", true),
+        ("/linux/netDevices/enabled", true),
     ] {
         assert_eq!(features.pointer(pointer), Some(&json!(expected)), "{pointer}");
     }

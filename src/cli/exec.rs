@@ -84,7 +84,6 @@ impl Args {
 }
 
 pub(super) fn run(store: &Store, args: &Args, keep: Keep) -> Result<u8> {
-    refuse_unsupported(args)?;
     let shown = if args.detach {
         Terminal::Nobody
     } else {
@@ -104,25 +103,6 @@ pub(super) fn run(store: &Store, args: &Args, keep: Keep) -> Result<u8> {
         keep,
     };
     exec::exec(store, &args.id, |spec| process(args, spec), &options)
-}
-
-fn refuse_unsupported(args: &Args) -> Result<()> {
-    let unsupported = [
-        (
-            "--process-label",
-            args.process_label.is_some(),
-            "this version sets no SELinux labels",
-        ),
-        (
-            "--apparmor",
-            args.apparmor.is_some(),
-            "this version sets no AppArmor profiles",
-        ),
-    ];
-    match unsupported.into_iter().find(|(_, given, _)| *given) {
-        Some((flag, _, why)) => Err(Error::unsupported(flag, why)),
-        None => Ok(()),
-    }
 }
 
 /// The process to run: a document of its own, or the container's with what the flags change.
@@ -153,6 +133,12 @@ fn changed(args: &Args, spec: &Spec) -> Result<Process> {
     let mut env = process.env().clone().unwrap_or_default();
     env.extend(args.env.iter().cloned());
     process.set_env(Some(env));
+    if let Some(profile) = &args.apparmor {
+        process.set_apparmor_profile(Some(profile.clone()));
+    }
+    if let Some(label) = &args.process_label {
+        process.set_selinux_label(Some(label.clone()));
+    }
     if args.no_new_privs {
         process.set_no_new_privileges(Some(true));
     }

@@ -7,8 +7,8 @@ use crate::init::hooks::Point;
 use crate::init::{memory_policy, namespaces};
 use crate::net;
 use crate::rootfs;
-use crate::security::capabilities;
 use crate::security::seccomp::known as seccomp;
+use crate::security::{capabilities, labels};
 use crate::spec::features::Known;
 
 #[derive(Debug, clap::Args)]
@@ -32,6 +32,8 @@ pub(super) fn run() -> Result<u8> {
         seccomp_supported_flags: &seccomp::SUPPORTED_FLAGS,
         id_mapped_mounts: rootfs::ID_MAPPED_MOUNTS,
         net_devices: net::DEVICES,
+        apparmor: labels::APPARMOR,
+        selinux: labels::SELINUX,
         memory_policy_modes: &modes,
         memory_policy_flags: &flags,
         cgroup_rdma: Limits::RDMA,

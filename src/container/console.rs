@@ -1,4 +1,4 @@
-//! `--console-socket` and `--pidfd-socket`: one message with one descriptor to whoever listens.
+//! One message with one descriptor to whoever listens: `--console-socket`, `--pidfd-socket`, the seccomp agent.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -33,7 +33,11 @@ pub fn send_pidfd(path: &Path, pidfd: BorrowedFd<'_>) -> Result<()> {
     send("--pidfd-socket", path, b"pidfd", pidfd)
 }
 
-fn send(flag: &str, path: &Path, data: &[u8], fd: BorrowedFd<'_>) -> Result<()> {
+/// Connects to the socket at `path`, which the option or property `flag` names, and sends.
+///
+/// # Errors
+/// When nobody listens there.
+pub(super) fn send(flag: &str, path: &Path, data: &[u8], fd: BorrowedFd<'_>) -> Result<()> {
     let socket = socket(
         AddressFamily::Unix,
         SockType::Stream,

@@ -10,7 +10,7 @@ use super::create::join;
 use super::options::Terminal;
 use super::relay::{self, Signals};
 use super::store::Store;
-use super::{console, pid_file};
+use super::{console, pid_file, seccomp_agent};
 use crate::cgroup::Subgroup;
 use crate::error::{Error, Kind, Result};
 use crate::init;
@@ -19,7 +19,7 @@ use crate::init::parent;
 use crate::init::process::{self, Keep};
 use crate::init::protocol::ToChild;
 use crate::spec::id::Id;
-use crate::spec::state::Status;
+use crate::spec::state::{State, Status};
 
 /// What the caller chooses.
 #[derive(Clone, Debug)]
@@ -64,12 +64,9 @@ pub fn exec(
     }
     let spec = entry.config()?;
     let keyring = record.keyring();
-    let process = process::Plan::new(
-        &process(&spec)?,
-        spec.linux().as_ref(),
-        keyring.as_deref(),
-        options.keep,
-    )?;
+    let process = confined(process(&spec)?, &spec);
+    let process = process::Plan::new(&process, spec.linux().as_ref(), keyring.as_deref(), options.keep)?;
+    process.labels.check()?;
     check_terminal(&process, options)?;
     let plan = Plan {
         process,
@@ -117,7 +114,15 @@ pub fn exec(
             .as_ref()
             .map_or(Ok(()), |path| pid_file::write(path, created.child.pid))?;
         created.channel.tell(ToChild::Start)?;
-        parent::started(&created.channel)
+        parent::started(&created.channel, |listener| {
+            let state = State {
+                status: entry.status(&record)?,
+                pid: leader.pid,
+                ..record.state()
+            };
+            let child = &created.child;
+            seccomp_agent::hand_on(&spec, &state, child.pid.as_raw(), child.pidfd.as_fd(), listener)
+        })
     })();
     if let Err(error) = announced {
         parent::kill(&created.child);
@@ -127,6 +132,20 @@ pub fn exec(
         Some(signals) => relay::wait(&created.child, signals, master),
         None => Ok(0),
     }
+}
+
+/// A process document that names no profile or label does not lift the container's.
+fn confined(mut process: oci::Process, spec: &oci::Spec) -> oci::Process {
+    let is_missing = |value: &Option<String>| value.as_deref().unwrap_or_default().is_empty();
+    if let Some(own) = spec.process() {
+        if is_missing(process.apparmor_profile()) {
+            process.set_apparmor_profile(own.apparmor_profile().clone());
+        }
+        if is_missing(process.selinux_label()) {
+            process.set_selinux_label(own.selinux_label().clone());
+        }
+    }
+    process
 }
 
 fn check_terminal(process: &process::Plan, options: &Options) -> Result<()> {

@@ -28,6 +28,7 @@ pub mod record;
 pub mod relay;
 pub mod restore;
 pub mod run;
+mod seccomp_agent;
 pub mod start;
 pub mod statistics;
 pub mod store;

@@ -153,6 +153,9 @@ pub(super) fn prepare(store: &Store, caller: Caller, options: &Options) -> Resul
         unprivileged: !caller.is_root,
     };
     let mut plan = init::Plan::new(&spec, rootfs, record.state(), choices)?;
+    if let Some(process) = &plan.process {
+        process.labels.check()?;
+    }
     if !network.endpoints().is_empty() && plan.namespaces.creates(LinuxNamespaceType::Uts) {
         // On a network a container needs a name that is its own.
         plan.hostname

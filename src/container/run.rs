@@ -6,7 +6,7 @@ use super::events::{self, Action, Event};
 use super::options::Options;
 use super::record::Record;
 use super::relay::{self, Signals};
-use super::start::run_poststart;
+use super::start::{hand_on, run_poststart};
 use super::store::Store;
 use crate::error::{Error, Kind, Result};
 use crate::init::protocol::ToChild;
@@ -81,7 +81,9 @@ pub(super) fn remove(store: &Store, record: &Record, plan: &init::Plan) -> Resul
 
 fn start(container: &mut NewContainer) -> Result<()> {
     container.channel.tell(ToChild::Start)?;
-    parent::started(&container.channel)?;
+    parent::started(&container.channel, |listener| {
+        hand_on(&container.entry.config()?, &container.record, listener)
+    })?;
     events::publish_beside(&container.entry, || {
         vec![Event::of(&container.record, Action::Start)]
     });

@@ -1,12 +1,15 @@
 //! `start`: the word for which a container's first process waits.
 
+use std::os::fd::{AsFd, RawFd};
+
 use nix::errno::Errno;
 use nix::unistd::Pid;
+use oci_spec::runtime::Spec;
 
-use super::delete;
 use super::events::{self, Action, Event};
 use super::record::Record;
 use super::store::{Entry, Store};
+use super::{delete, seccomp_agent};
 use crate::error::{Error, Kind, Result};
 use crate::init;
 use crate::init::hooks::{Hooks, Point};
@@ -15,6 +18,7 @@ use crate::init::protocol::{Channel, ToChild};
 use crate::process::Process;
 use crate::spec::id::Id;
 use crate::spec::state::{State, Status};
+use crate::sys::pidfd;
 
 /// Starts a created container.
 ///
@@ -44,11 +48,33 @@ pub fn start(store: &Store, id: &Id) -> Result<()> {
         _ => error,
     })?);
     channel.tell(ToChild::Start)?;
-    parent::started(&channel)?;
+    let init = record.init;
+    parent::started(&channel, |listener| hand_on(&spec, &record, listener)).inspect_err(|_| kill(init))?;
     events::publish(store.root(), || vec![Event::of(&record, Action::Start)]);
     let hooks = Hooks::plan(spec.hooks().as_ref(), &[])?;
     let state = record.state();
     run_poststart(&entry, &mut record, &hooks, &state)
+}
+
+/// Gives the listener of the first process' filter to the agent. As under runc, which loads the filter in `create`, the
+/// agent reads that the container is being created.
+pub(super) fn hand_on(spec: &Spec, record: &Record, listener: RawFd) -> Result<()> {
+    let gone = || Error::new(Kind::WrongState, "the container's first process has ended");
+    let init = record.init.ok_or_else(gone)?;
+    let pidfd = init.open()?.ok_or_else(gone)?;
+    let state = State {
+        status: Status::Creating,
+        pid: init.pid,
+        ..record.state()
+    };
+    seccomp_agent::hand_on(spec, &state, init.pid, pidfd.as_fd(), listener)
+}
+
+/// A first process that could not become its program: it may be waiting for an agent that never heard of it.
+fn kill(init: Option<Process>) {
+    if let Some(pidfd) = init.and_then(|init| init.open().ok().flatten()) {
+        let _ = pidfd::send_signal(pidfd.as_fd(), libc::SIGKILL);
+    }
 }
 
 /// Runs the poststart hooks of a container that runs; when one fails the container is stopped and deleted.

@@ -51,6 +51,8 @@ fn script(plan: &Plan, inherited: &Inherited<'_>, channel: &mut Channel) -> Resu
         set_dumpable(false).os("set", "dumpable")?;
     }
     inherited.cgroup.join()?;
+    let labels = plan.process.as_ref().map(|process| process.labels.open());
+    let labels = labels.transpose()?.unwrap_or_default();
     plan.namespaces.settle(inherited.namespaces)?;
     // Before the ids change: the container's root may not be allowed to reach what is mounted into it.
     let mut root = plan.rootfs.open(id_mapped)?;
@@ -75,7 +77,7 @@ fn script(plan: &Plan, inherited: &Inherited<'_>, channel: &mut Channel) -> Resu
         .as_ref()
         .map(|process| {
             process.forget_callers_cpus();
-            process.settle()
+            process.settle(&labels)
         })
         .transpose()?;
     // Changing the group id cleared it.
@@ -98,7 +100,7 @@ fn script(plan: &Plan, inherited: &Inherited<'_>, channel: &mut Channel) -> Resu
         *channel = starter;
     }
     match settled {
-        Some(process) => Err(process.execute(|| {
+        Some(process) => Err(process.execute(channel, || {
             plan.hooks
                 .run(Point::StartContainer, &state(Status::Created), |_| Ok(()))
         })),

@@ -156,6 +156,7 @@ fn script(
         std::process::exit(1);
     }
     target.cgroup.join()?;
+    let labels = plan.process.labels.open()?;
     let here = rest - CloneFlags::CLONE_NEWPID;
     if !here.is_empty() {
         // One call: the kernel takes the user namespace first.
@@ -180,12 +181,12 @@ fn script(
         plan.process.forget_callers_cpus();
     }
     plan.process.affinity.set_final()?;
-    let settled = plan.process.settle()?;
+    let settled = plan.process.settle(&labels)?;
     set_pdeathsig(Signal::SIGKILL).os("set", "parent death signal")?;
     channel.report(&ToParent::Ready)?;
     if channel.hear()? != Some(ToChild::Start) {
         std::process::exit(1);
     }
     set_pdeathsig(None).os("clear", "parent death signal")?;
-    Err(settled.execute(|| Ok(())))
+    Err(settled.execute(channel, || Ok(())))
 }

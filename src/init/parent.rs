@@ -1,6 +1,6 @@
 //! The runtime's side of making a container: clone, then one loop with one arm per report of the child.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{OwnedFd, RawFd};
 
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
@@ -114,7 +114,7 @@ fn converse(plan: &Plan, channel: &Channel, child: &Child, stops: &mut impl Stop
             }
             ToParent::Failed(error) => return Err(error),
             ToParent::Closed => return Err(died(child)),
-            ToParent::Detached => return Err(unexpected(&ToParent::Detached)),
+            other @ (ToParent::Detached | ToParent::Listener(_)) => return Err(unexpected(&other)),
         }
     }
 }
@@ -168,14 +168,22 @@ pub(super) fn unexpected(report: &ToParent) -> Error {
     )
 }
 
-/// Waits for the end of file that says execve succeeded.
+/// Waits for the end of file that says execve succeeded. `hand_on` gets the number of the child's descriptor of its
+/// seccomp listener, if it has one.
 ///
 /// # Errors
-/// What the child reports instead.
-pub fn started(channel: &Channel) -> Result<()> {
-    match channel.next()? {
-        ToParent::Closed => Ok(()),
-        ToParent::Failed(error) => Err(error),
-        other => Err(unexpected(&other)),
+/// What the child reports instead, and those of `hand_on`: the child may be waiting for an answer to a system call then,
+/// and has to be killed.
+pub fn started(channel: &Channel, mut hand_on: impl FnMut(RawFd) -> Result<()>) -> Result<()> {
+    loop {
+        match channel.next()? {
+            ToParent::Closed => return Ok(()),
+            ToParent::Listener(number) => {
+                hand_on(number)?;
+                channel.tell(ToChild::Continue)?;
+            }
+            ToParent::Failed(error) => return Err(error),
+            other => return Err(unexpected(&other)),
+        }
     }
 }

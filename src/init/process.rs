@@ -6,7 +6,7 @@
 //! the privilege to load a seccomp filter without no_new_privs remains until it is used.
 
 use std::ffi::{CStr, CString, OsStr};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -19,10 +19,12 @@ use oci_spec::runtime as oci;
 
 use super::environment::{Environment, c_strings, home_of};
 use super::memory_policy::MemoryPolicy;
+use super::protocol::Channel;
 use super::scheduling::{Affinity, Scheduling};
 use crate::error::{Error, Kind, OsContext, Result, describe};
 use crate::log;
 use crate::security::capabilities::Capabilities;
+use crate::security::labels::{Labels, Opened};
 use crate::security::rlimits::Rlimits;
 use crate::security::seccomp::Program;
 use crate::sys::{process, scheduling};
@@ -50,6 +52,8 @@ pub struct Plan {
     memory_policy: Option<MemoryPolicy>,
     /// The control group has a set of CPUs: those of the runtime are of no account in it.
     has_cpus: bool,
+    /// What confines the process from execve on.
+    pub labels: Labels,
     /// Set by the runtime when the process is [`Settled`].
     pub scheduling: Scheduling,
     /// For a process of `exec`.
@@ -154,6 +158,7 @@ impl Plan {
                 .map(MemoryPolicy::plan)
                 .transpose()?,
             has_cpus: linux.is_some_and(has_cpus),
+            labels: Labels::plan(process),
             scheduling: Scheduling::plan(process)?,
             affinity: Affinity::plan(process)?,
             oom_score_adj: process.oom_score_adj(),
@@ -172,10 +177,12 @@ impl Plan {
     }
 
     /// Inside the container's root and namespaces, as root there: everything up to the wait for the start message.
+    /// `labels` were opened outside.
     ///
     /// # Errors
     /// When the working directory cannot be entered or lies outside, an id is not mapped, or the program is not found.
-    pub fn settle(&self) -> Result<Settled<'_>> {
+    pub fn settle(&self, labels: &Opened<'_>) -> Result<Settled<'_>> {
+        labels.label_keys()?;
         if let Some(name) = &self.keyring {
             join_keyring(name)?;
         }
@@ -187,6 +194,7 @@ impl Plan {
         }
         self.reset_inherited()?;
         self.place()?;
+        labels.apply()?;
         self.rlimits.apply()?;
         self.capabilities.drop_bounding()?;
         self.set_groups()?;
@@ -335,21 +343,24 @@ pub struct Settled<'a> {
 
 impl Settled<'_> {
     /// Becomes the program: filter, user, capabilities, execve. `hooks` runs the startContainer hooks, as the final
-    /// user. Returns only with the reason why it could not.
-    pub fn execute(self, hooks: impl FnOnce() -> Result<()>) -> Error {
-        match self.become_user().and_then(|program| hooks().map(|()| program)) {
+    /// user. The filter's listener goes over `channel`. Returns only with the reason why it could not.
+    pub fn execute(self, channel: &Channel, hooks: impl FnOnce() -> Result<()>) -> Error {
+        match self
+            .become_user(channel)
+            .and_then(|program| hooks().map(|()| program))
+        {
             Err(error) => error,
-            Ok(program) => self.replace_image(&program),
+            Ok(program) => self.replace_image(&program, channel),
         }
     }
 
-    fn become_user(&self) -> Result<CString> {
+    fn become_user(&self, channel: &Channel) -> Result<CString> {
         let plan = self.plan;
         if !plan.no_new_privileges
             && let Some(filter) = &plan.seccomp
         {
             // Without no_new_privs this needs CAP_SYS_ADMIN, so it comes before the capabilities go.
-            filter.load()?;
+            load(filter, channel)?;
         }
         set_keepcaps(true).os("keep", "capabilities")?;
         process::set_user(plan.uid).map_err(|errno| id_error("process.user.uid", plan.uid, errno))?;
@@ -367,12 +378,12 @@ impl Settled<'_> {
         }
     }
 
-    fn replace_image(&self, program: &CStr) -> Error {
+    fn replace_image(&self, program: &CStr, channel: &Channel) -> Error {
         let plan = self.plan;
         let last_steps = || -> Result<()> {
             plan.rlimits.apply_low()?;
             match &plan.seccomp {
-                Some(filter) if plan.no_new_privileges => filter.load(),
+                Some(filter) if plan.no_new_privileges => load(filter, channel),
                 _ => Ok(()),
             }
         };
@@ -384,6 +395,15 @@ impl Settled<'_> {
             Kind::Os,
             format_args!("{:?}: {}", program.to_string_lossy(), describe(errno)),
         )
+    }
+}
+
+/// Loads the filter. Our own descriptor of its listener is closed once the runtime has one: calls that nobody is left to
+/// answer fail then, instead of waiting for ever.
+fn load(filter: &Program, channel: &Channel) -> Result<()> {
+    match filter.load()? {
+        Some(listener) => channel.hand_over(listener.as_raw_fd()),
+        None => Ok(()),
     }
 }
 

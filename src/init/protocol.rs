@@ -16,7 +16,9 @@
 //!   record `created`; pid file
 //!            create:     ── Detach ───────────▶   no longer dies with its parent
 //!                        ◀────────── Detached ──   waits for a starter on the start socket
-//!            run:        ── Start ────────────▶   becomes its user; startContainer hooks; execve
+//!            run:        ── Start ────────────▶   becomes its user; startContainer hooks
+//!                        ◀────────── Listener ──   only with SCMP_ACT_NOTIFY: the filter is loaded
+//!   hand it to the agent ── Continue ─────────▶   execve
 //!                        ◀─────── end of file ──   execve succeeded: the socket is close-on-exec
 //! ```
 //!
@@ -25,9 +27,10 @@
 //! `exec` uses the same messages without those of mounts and hooks.
 
 use std::cell::RefCell;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+use nix::unistd::read;
 
 use crate::error::{Error, Kind, OsContext, Result};
 use crate::sys::socket;
@@ -54,6 +57,8 @@ pub enum ToParent {
     Console(OwnedFd),
     /// Everything but execve is done.
     Ready,
+    /// The filter is loaded, and this descriptor of the child answers the calls that wait for a listener.
+    Listener(RawFd),
     /// The runtime may exit.
     Detached,
     /// Set-up failed; the child is about to exit.
@@ -155,6 +160,7 @@ impl Channel {
             ToParent::Ready => data.push(b'r'),
             ToParent::Detached => data.push(b'd'),
             ToParent::Closed => return Ok(()),
+            ToParent::Listener(number) => data.extend(listener_message(*number)),
             ToParent::Console(master) => {
                 data.push(b't');
                 fd = Some(master.as_fd());
@@ -165,6 +171,21 @@ impl Channel {
             }
         }
         socket::send(self.socket.as_fd(), &data, fd).os("send to", "the runtime")
+    }
+
+    /// The child names the descriptor of its filter's listener, and waits until the runtime has seen to it. Under the
+    /// filter: it makes no call but write(2) and read(2), and allocates only on failure.
+    ///
+    /// # Errors
+    /// When the runtime is gone or could not hand it on.
+    pub fn hand_over(&self, listener: RawFd) -> Result<()> {
+        let mut answer = [0; 1];
+        let heard = socket::send(self.socket.as_fd(), &listener_message(listener), None)
+            .and_then(|()| read(&self.socket, &mut answer));
+        match heard.os("hand over", "the seccomp listener")? {
+            1 if answer == *b"c" => Ok(()),
+            _ => Err(Error::new(Kind::Os, "the seccomp listener was not taken")),
+        }
     }
 
     /// The runtime waits for the next report.
@@ -193,6 +214,9 @@ impl Channel {
             (Some((b'm', [])), None) => Ok(ToParent::Mounted),
             (Some((b'r', [])), None) => Ok(ToParent::Ready),
             (Some((b'd', [])), None) => Ok(ToParent::Detached),
+            (Some((b'l', number)), None) => Ok(ToParent::Listener(RawFd::from_ne_bytes(
+                number.try_into().map_err(|_| unknown(number))?,
+            ))),
             (Some((b't', [])), Some(master)) => Ok(ToParent::Console(master)),
             (Some((b'f', error)), None) => Ok(ToParent::Failed(
                 serde_json::from_slice(error).map_err(|_| unknown(error))?,
@@ -215,6 +239,12 @@ impl AsFd for Channel {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
+}
+
+/// The number is enough: the runtime takes the descriptor itself (pidfd_getfd(2)), for a filter may stop sendmsg(2).
+fn listener_message(number: RawFd) -> [u8; 5] {
+    let [a, b, c, d] = number.to_ne_bytes();
+    [b'l', a, b, c, d]
 }
 
 fn unknown(message: &[u8]) -> Error {
@@ -271,6 +301,16 @@ mod tests {
         assert_eq!(child.hear().unwrap(), Some(ToChild::Go));
         parent.tell(ToChild::Go).unwrap();
         assert!(child.borrowed().is_err());
+    }
+
+    #[test]
+    fn a_listener_is_handed_over_by_its_number_and_its_answer_is_waited_for() {
+        let (parent, child) = Channel::pair().unwrap();
+        parent.tell(ToChild::Continue).unwrap();
+        child.hand_over(0x0102_0304).unwrap();
+        assert!(matches!(parent.next().unwrap(), ToParent::Listener(0x0102_0304)));
+        drop(parent);
+        assert!(child.hand_over(5).is_err());
     }
 
     #[test]

@@ -3,16 +3,13 @@
 //! They are written by the container's first process, which is in those namespaces, through the host's procfs before any
 //! mount of the container can stand in its place.
 
-use std::os::fd::OwnedFd;
-
-use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
-use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 use nix::unistd::write;
 use oci_spec::runtime::Spec;
 
 use super::namespaces::Opened;
-use crate::error::{Error, Kind, OsContext, Result};
+use crate::error::{Error, OsContext, Result};
 use crate::spec::sysctl::{self, Sysctl};
+use crate::sys::procfs;
 
 /// Parameters to write, sorted by path.
 #[derive(Debug, Default)]
@@ -51,15 +48,12 @@ impl Sysctls {
         if self.0.is_empty() {
             return Ok(());
         }
-        let directory = open_proc_sys()?;
-        let how = OpenHow::new().flags(OFlag::O_WRONLY | OFlag::O_CLOEXEC).resolve(
-            ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_XDEV,
-        );
+        let root = procfs::root().os("linux.sysctl: open", "/proc")?;
         for Sysctl {
             path, value, field, ..
         } in &self.0
         {
-            openat2(&directory, path.as_str(), how)
+            procfs::open_for_writing(&root, &format!("sys/{path}"))
                 .and_then(|file| write(&file, value.as_bytes()))
                 .os(
                     format_args!("{field}: write {value:?} to"),
@@ -68,15 +62,4 @@ impl Sysctls {
         }
         Ok(())
     }
-}
-
-fn open_proc_sys() -> Result<OwnedFd> {
-    let how = OpenHow::new()
-        .flags(OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
-        .resolve(ResolveFlag::RESOLVE_NO_SYMLINKS);
-    let directory = openat2(AT_FDCWD, "/proc/sys", how).os("open", "/proc/sys")?;
-    if fstatfs(&directory).os("statfs", "/proc/sys")?.filesystem_type() != PROC_SUPER_MAGIC {
-        return Err(Error::new(Kind::Os, "linux.sysctl: /proc/sys is not on a procfs"));
-    }
-    Ok(directory)
 }

@@ -42,6 +42,10 @@ pub struct Known<'a> {
     pub id_mapped_mounts: bool,
     /// Whether devices of the host can be moved into a container's network namespace.
     pub net_devices: bool,
+    /// Whether profiles of AppArmor are applied.
+    pub apparmor: bool,
+    /// Whether labels of SELinux are set.
+    pub selinux: bool,
     /// Modes of memory policies: `MPOL_BIND`.
     pub memory_policy_modes: &'a [&'a str],
     /// Flags of memory policies: `MPOL_F_STATIC_NODES`.
@@ -86,8 +90,8 @@ impl Known<'_> {
             .set_capabilities(Some(owned(self.capabilities)))
             .set_cgroup(Some(self.cgroup()))
             .set_seccomp(Some(self.seccomp()))
-            .set_apparmor(Some(Apparmor::default().set_enabled(Some(false)).clone()))
-            .set_selinux(Some(Selinux::default().set_enabled(Some(false)).clone()))
+            .set_apparmor(Some(Apparmor::default().set_enabled(Some(self.apparmor)).clone()))
+            .set_selinux(Some(Selinux::default().set_enabled(Some(self.selinux)).clone()))
             .set_intel_rdt(Some(IntelRdt::default().set_enabled(Some(false)).clone()))
             .set_memory_policy(Some(self.memory_policy()))
             .set_mount_extensions(Some(mount_extensions(self.id_mapped_mounts)))
@@ -156,6 +160,8 @@ mod tests {
         seccomp_supported_flags: &["SECCOMP_FILTER_FLAG_LOG"],
         id_mapped_mounts: true,
         net_devices: true,
+        apparmor: true,
+        selinux: true,
         memory_policy_modes: &["MPOL_BIND"],
         memory_policy_flags: &["MPOL_F_STATIC_NODES"],
         cgroup_rdma: true,
@@ -184,8 +190,8 @@ mod tests {
                         "knownFlags": ["SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_TSYNC"],
                         "supportedFlags": ["SECCOMP_FILTER_FLAG_LOG"]
                     },
-                    "apparmor": {"enabled": false},
-                    "selinux": {"enabled": false},
+                    "apparmor": {"enabled": true},
+                    "selinux": {"enabled": true},
                     "intelRdt": {"enabled": false},
                     "memoryPolicy": {"modes": ["MPOL_BIND"], "flags": ["MPOL_F_STATIC_NODES"]},
                     "mountExtensions": {"idmap": {"enabled": true}},

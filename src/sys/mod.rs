@@ -14,6 +14,7 @@ pub mod mount;
 pub mod net;
 pub mod pidfd;
 pub mod process;
+pub mod procfs;
 pub mod random;
 pub mod scheduling;
 pub mod seccomp;

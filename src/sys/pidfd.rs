@@ -23,6 +23,18 @@ pub fn open(pid: Pid) -> nix::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd as libc::c_int) })
 }
 
+/// A close-on-exec copy of another process' descriptor (pidfd_getfd(2)).
+///
+/// # Errors
+/// `EBADF` when it has none of this number, `EPERM` without the right to trace it, `ESRCH` when it has ended.
+pub fn descriptor(pidfd: BorrowedFd<'_>, number: i32) -> nix::Result<OwnedFd> {
+    // SAFETY: integers only.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_raw_fd(), number, 0) };
+    let fd = Errno::result(fd)?;
+    // SAFETY: a fresh descriptor, which nothing else owns; descriptors fit in an int.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as libc::c_int) })
+}
+
 /// Sends a signal by its number; real-time signals have no name in nix.
 ///
 /// # Errors

@@ -1,5 +1,7 @@
 //! Loading a seccomp filter.
 
+use std::os::fd::{FromRawFd, OwnedFd};
+
 use libc::sock_filter;
 use nix::errno::Errno;
 
@@ -11,6 +13,26 @@ use nix::errno::Errno;
 /// `EACCES` without no_new_privs and without CAP_SYS_ADMIN, `EINVAL` for a program or flag that the kernel does not
 /// take, `ESRCH` when `SECCOMP_FILTER_FLAG_TSYNC` finds a thread with filters of its own.
 pub fn load(program: &[sock_filter], flags: libc::c_ulong) -> nix::Result<()> {
+    match set(program, flags)? {
+        0 => Ok(()),
+        _thread => Err(Errno::ESRCH),
+    }
+}
+
+/// As [`load`], for a program that has `SECCOMP_RET_USER_NOTIF`: the descriptor over which the calls that it stops are
+/// answered (seccomp_unotify(2)), close-on-exec.
+///
+/// # Errors
+/// As [`load`]; `EBUSY` when a filter with a listener is loaded already.
+pub fn load_with_listener(program: &[sock_filter], flags: libc::c_ulong) -> nix::Result<OwnedFd> {
+    // The flag that asks for all threads makes the result a thread's number on failure; there is one thread.
+    let flags = flags & !libc::SECCOMP_FILTER_FLAG_TSYNC | libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
+    let listener = set(program, flags)?;
+    // SAFETY: the kernel has just made this descriptor for us, it fits an int, and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(listener as libc::c_int) })
+}
+
+fn set(program: &[sock_filter], flags: libc::c_ulong) -> nix::Result<libc::c_long> {
     let program = libc::sock_fprog {
         len: u16::try_from(program.len()).map_err(|_| Errno::EINVAL)?,
         filter: program.as_ptr().cast_mut(),
@@ -24,8 +46,5 @@ pub fn load(program: &[sock_filter], flags: libc::c_ulong) -> nix::Result<()> {
             &raw const program,
         )
     };
-    match Errno::result(result)? {
-        0 => Ok(()),
-        _thread => Err(Errno::ESRCH),
-    }
+    Errno::result(result)
 }

@@ -2,14 +2,15 @@
 
 use oci_spec::runtime::{Arch, LinuxSeccompAction as Action};
 
-/// Actions of rules: all of the specification but SCMP_ACT_NOTIFY.
-pub const ACTIONS: [Action; 8] = [
+/// Actions of rules: all of the specification.
+pub const ACTIONS: [Action; 9] = [
     Action::ScmpActAllow,
     Action::ScmpActErrno,
     Action::ScmpActKill,
     Action::ScmpActKillProcess,
     Action::ScmpActKillThread,
     Action::ScmpActLog,
+    Action::ScmpActNotify,
     Action::ScmpActTrace,
     Action::ScmpActTrap,
 ];
@@ -46,11 +47,12 @@ pub const KNOWN_FLAGS: [&str; 4] = [
     "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV",
 ];
 
-/// Those of them that reach the kernel: the one that is missing is about listeners.
-pub const SUPPORTED_FLAGS: [&str; 3] = [
+/// Those of them that reach the kernel; the last one on a filter with a listener.
+pub const SUPPORTED_FLAGS: [&str; 4] = [
     "SECCOMP_FILTER_FLAG_LOG",
     "SECCOMP_FILTER_FLAG_SPEC_ALLOW",
     "SECCOMP_FILTER_FLAG_TSYNC",
+    "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV",
 ];
 
 #[cfg(test)]
@@ -83,7 +85,9 @@ mod tests {
         ];
         let compiles = |word: &&str| {
             let rule = json!({"names": ["read"], "action": word});
-            let profile = profile(json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]}));
+            let profile = profile(
+                json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule], "listenerPath": "/run/agent.sock"}),
+            );
             Program::compile(&profile.unwrap()).is_ok()
         };
         let compiling: Vec<&str> = words.into_iter().filter(compiles).collect();

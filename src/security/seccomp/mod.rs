@@ -38,6 +38,8 @@ mod tree;
 #[cfg(test)]
 mod tests;
 
+use std::os::fd::OwnedFd;
+
 use libc::sock_filter;
 use oci_spec::runtime::LinuxSeccomp;
 
@@ -57,6 +59,8 @@ const LONGEST_PROGRAM: usize = 4096;
 pub struct Program {
     instructions: Vec<sock_filter>,
     flags: libc::c_ulong,
+    /// Some of its verdicts are a listener's.
+    notifies: bool,
     unknown_names: Vec<String>,
     warnings: Vec<String>,
 }
@@ -66,7 +70,7 @@ impl Program {
     ///
     /// # Errors
     /// `InvalidConfig` with the field's path for values that the specification or the kernel refuses, `Unsupported`
-    /// for SCMP_ACT_NOTIFY and for machines without a table of system calls.
+    /// for machines without a table of system calls.
     pub fn compile(seccomp: &LinuxSeccomp) -> Result<Self> {
         let machine = Machine::host().ok_or_else(|| {
             Error::unsupported(
@@ -89,9 +93,16 @@ impl Program {
             .to_string();
             return Err(Error::invalid("linux.seccomp", why).hint("use fewer rules on arguments"));
         }
+        let notifies = profile.notifies();
         Ok(Self {
             instructions,
-            flags: profile.flags,
+            // The kernel refuses it on a filter that has no listener to wait for.
+            flags: if notifies {
+                profile.flags
+            } else {
+                profile.flags & !libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
+            },
+            notifies,
             unknown_names: profile.unknown,
             warnings,
         })
@@ -99,12 +110,20 @@ impl Program {
 
     /// Puts the filter on the calling thread and all that it starts. Cannot be undone.
     ///
+    /// With SCMP_ACT_NOTIFY in the profile the listener's descriptor comes back: from here on calls may wait for whoever
+    /// holds it.
+    ///
     /// Needs no_new_privs or CAP_SYS_ADMIN in the thread's user namespace.
     ///
     /// # Errors
     /// `EACCES` without either, `EINVAL` when the kernel does not know a flag of the profile.
-    pub fn load(&self) -> Result<()> {
-        sys::seccomp::load(&self.instructions, self.flags).os("load", "seccomp filter")
+    pub fn load(&self) -> Result<Option<OwnedFd>> {
+        let loaded = if self.notifies {
+            sys::seccomp::load_with_listener(&self.instructions, self.flags).map(Some)
+        } else {
+            sys::seccomp::load(&self.instructions, self.flags).map(|()| None)
+        };
+        loaded.os("load", "seccomp filter")
     }
 
     /// The program, first instruction first.

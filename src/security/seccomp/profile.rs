@@ -64,7 +64,15 @@ pub(super) enum Comparison {
 /// # Errors
 /// A value that the specification or the kernel does not allow, with the path of its field.
 pub(super) fn read(seccomp: &LinuxSeccomp) -> Result<Profile> {
-    if seccomp.listener_metadata().is_some() && seccomp.listener_path().is_none() {
+    let path = seccomp
+        .listener_path()
+        .as_deref()
+        .filter(|path| !path.as_os_str().is_empty());
+    let metadata = seccomp
+        .listener_metadata()
+        .as_deref()
+        .filter(|metadata| !metadata.is_empty());
+    if metadata.is_some() && path.is_none() {
         let why = "is only allowed together with linux.seccomp.listenerPath";
         return Err(Error::invalid("linux.seccomp.listenerMetadata", why));
     }
@@ -79,7 +87,6 @@ pub(super) fn read(seccomp: &LinuxSeccomp) -> Result<Profile> {
         default: verdict(
             default_action,
             seccomp.default_errno_ret(),
-            &"linux.seccomp.defaultAction",
             &"linux.seccomp.defaultErrnoRet",
         )?,
         hides_newer_calls: !lets_calls_through(default_action),
@@ -91,15 +98,36 @@ pub(super) fn read(seccomp: &LinuxSeccomp) -> Result<Profile> {
     for (index, syscall) in seccomp.syscalls().iter().flatten().enumerate() {
         profile.add(syscall, &format_args!("linux.seccomp.syscalls[{index}]"))?;
     }
+    match path {
+        None if profile.notifies() => {
+            let why = "is required for SCMP_ACT_NOTIFY";
+            return Err(Error::invalid("linux.seccomp.listenerPath", why));
+        }
+        // `start` is called from somewhere else than `create`.
+        Some(path) if profile.notifies() && !path.is_absolute() => {
+            let why = format_args!("must be an absolute path, found {path:?}").to_string();
+            return Err(Error::invalid("linux.seccomp.listenerPath", why));
+        }
+        _ => {}
+    }
     Ok(profile)
 }
 
 impl Profile {
+    /// Whether a rule leaves the verdict to a listener.
+    pub(super) fn notifies(&self) -> bool {
+        self.named.iter().any(|(_, rules)| {
+            let rules = self.rules.get(rules.clone()).unwrap_or_default();
+            rules
+                .iter()
+                .any(|rule| rule.verdict == libc::SECCOMP_RET_USER_NOTIF)
+        })
+    }
+
     fn add(&mut self, syscall: &LinuxSyscall, field: &dyn Display) -> Result<()> {
         let verdict = verdict(
             syscall.action(),
             syscall.errno_ret(),
-            &format_args!("{field}.action"),
             &format_args!("{field}.errnoRet"),
         )?;
         let alternatives = alternatives(syscall.args().as_deref().unwrap_or_default(), field)?;
@@ -107,6 +135,14 @@ impl Profile {
             return Err(Error::invalid(
                 format_args!("{field}.names"),
                 "must name at least one system call",
+            ));
+        }
+        let is_write = |name: &String| name == "write";
+        if syscall.action() == Action::ScmpActNotify && syscall.names().iter().any(is_write) {
+            // With it the process tells the runtime of its listener: it would wait for who does not know of it yet.
+            return Err(Error::invalid(
+                format_args!("{field}.action"),
+                "SCMP_ACT_NOTIFY cannot be used for the write syscall",
             ));
         }
         let first = self.rules.len();
@@ -139,22 +175,11 @@ fn lets_calls_through(action: Action) -> bool {
     )
 }
 
-/// The filter's return value for an action and its error number, whose fields are named for errors.
-fn verdict(
-    action: Action,
-    errno: Option<u32>,
-    action_field: &dyn Display,
-    errno_field: &dyn Display,
-) -> Result<Verdict> {
+/// The filter's return value for an action and its error number, whose field is named for errors.
+fn verdict(action: Action, errno: Option<u32>, errno_field: &dyn Display) -> Result<Verdict> {
     /// The kernel cuts larger ones to this (`MAX_ERRNO`).
     const LARGEST_ERRNO: u32 = 4095;
     let largest = match action {
-        Action::ScmpActNotify => {
-            return Err(Error::unsupported(
-                action_field,
-                "minirun has no seccomp listener yet",
-            ));
-        }
         Action::ScmpActErrno => LARGEST_ERRNO,
         // What a tracer reads with PTRACE_GETEVENTMSG has 16 bits.
         Action::ScmpActTrace => u32::from(u16::MAX),
@@ -230,8 +255,7 @@ fn flags(flags: Option<&[Flag]>) -> libc::c_ulong {
             Flag::SeccompFilterFlagTsync => libc::SECCOMP_FILTER_FLAG_TSYNC,
             Flag::SeccompFilterFlagLog => libc::SECCOMP_FILTER_FLAG_LOG,
             Flag::SeccompFilterFlagSpecAllow => libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW,
-            // About waiting for a listener; the kernel refuses it on a filter that has none.
-            Flag::SeccompFilterFlagWaitKillableRecv => 0,
+            Flag::SeccompFilterFlagWaitKillableRecv => libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV,
         }
     })
 }

@@ -2,12 +2,11 @@
 
 use oci_spec::runtime::{Process, User};
 
-use super::{not_absolute, unsupported};
+use super::not_absolute;
 use crate::error::{Error, Result};
 use crate::spec::user::MAX_ID;
 
 pub(super) fn check(process: &Process) -> Result<()> {
-    unsupported::process(process)?;
     if process.args().as_ref().is_none_or(Vec::is_empty) {
         return Err(Error::invalid("process.args", "must have at least one element"));
     }

@@ -48,8 +48,20 @@ fn bad_values_are_refused_with_the_path_of_their_field() {
     );
     assert_error(
         entry(json!({ "names": ["read"], "action": "SCMP_ACT_NOTIFY" })),
-        Kind::Unsupported,
-        "linux.seccomp.syscalls[1].action is not supported: minirun has no seccomp listener yet",
+        Kind::InvalidConfig,
+        "linux.seccomp.listenerPath: is required for SCMP_ACT_NOTIFY",
+    );
+    assert_error(
+        entry(json!({ "names": ["mkdir", "write"], "action": "SCMP_ACT_NOTIFY" })),
+        Kind::InvalidConfig,
+        "linux.seccomp.syscalls[1].action: SCMP_ACT_NOTIFY cannot be used for the write syscall",
+    );
+    let relative = json!({ "defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "agent.sock",
+        "syscalls": [{ "names": ["mkdir"], "action": "SCMP_ACT_NOTIFY" }] });
+    assert_error(
+        relative,
+        Kind::InvalidConfig,
+        "linux.seccomp.listenerPath: must be an absolute path, found \"agent.sock\"",
     );
     assert_error(
         json!({ "defaultAction": "SCMP_ACT_NOTIFY" }),
