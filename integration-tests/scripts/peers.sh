@@ -9,7 +9,7 @@ set -euo pipefail
 PATH=$HOME/.cargo/bin:$PATH
 cd "$repository"
 peers=$repository/target/peers
-programs=(crun runc docker-compose)
+programs=(crun runc criu docker-compose)
 
 # A package manager of its own: nothing of the system's lists, settings of packages or installed packages is looked at, so
 # that all that the two depend on is fetched, and nothing is installed.
