@@ -84,6 +84,8 @@ mod stats;
 mod subgroups;
 #[path = "scenarios/syscall_budget.rs"]
 mod syscall_budget;
+#[path = "scenarios/systemd.rs"]
+mod systemd;
 #[path = "scenarios/topology.rs"]
 mod topology;
 #[path = "scenarios/update.rs"]

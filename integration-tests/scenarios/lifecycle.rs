@@ -649,8 +649,10 @@ fn features_are_the_document_that_engines_parse() {
     assert_eq!(features.oci_version_min(), "1.0.0");
     assert_eq!(features.oci_version_max(), "1.3.0");
     let annotations = features.potentially_unsafe_config_annotations();
-    let expected = ["minirun.".to_owned(), "run.oci.mount_context_type".to_owned()];
-    assert_eq!(annotations.as_deref(), Some(&expected[..]));
+    assert_eq!(
+        annotations.as_deref(),
+        Some(&["minirun.", "run.oci.mount_context_type", "org.systemd.property."].map(str::to_owned)[..])
+    );
 }
 
 #[test]
@@ -686,13 +688,13 @@ fn features_name_what_was_compiled_in() {
         ("/linux/cgroup/v2", true),
         ("/linux/cgroup/rdma", true),
         ("/linux/seccomp/enabled", true),
-        // What this version refuses, it must not announce.
-        ("/linux/cgroup/systemd", false),
-        ("/linux/apparmor/enabled", true),
-        ("/linux/selinux/enabled", true),
-        ("/linux/intelRdt/enabled", false),
+        ("/linux/cgroup/systemd", true),
         ("/linux/mountExtensions/idmap/enabled", true),
         ("/linux/netDevices/enabled", true),
+        ("/linux/apparmor/enabled", true),
+        ("/linux/selinux/enabled", true),
+        // What this version refuses, it must not announce.
+        ("/linux/intelRdt/enabled", false),
     ] {
         assert_eq!(features.pointer(pointer), Some(&json!(expected)), "{pointer}");
     }

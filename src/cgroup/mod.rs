@@ -32,6 +32,7 @@ mod permitted;
 mod place;
 mod statistics;
 mod subgroup;
+pub mod systemd;
 mod v1;
 mod v2;
 

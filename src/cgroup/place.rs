@@ -66,6 +66,15 @@ impl Place {
         }
     }
 
+    /// One whose parents are not ours, whether or not they exist.
+    pub(super) fn of_somebody_else(mount: &Path, path: &Path) -> Place {
+        Place {
+            mount: mount.to_owned(),
+            path: path.to_owned(),
+            missing: 0,
+        }
+    }
+
     pub(super) fn directory(&self) -> PathBuf {
         self.mount.join(&self.path)
     }

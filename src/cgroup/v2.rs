@@ -32,6 +32,13 @@ impl V2 {
         }
     }
 
+    /// One that somebody else makes.
+    pub(super) fn of_somebody_else(mount: &Path, path: &Path) -> V2 {
+        V2 {
+            place: Place::of_somebody_else(mount, path),
+        }
+    }
+
     pub(super) fn directory(&self) -> PathBuf {
         self.place.directory()
     }

@@ -1,6 +1,7 @@
 //! `minirun features`: every room is asked for its own list, next to the code that acts on it.
 
 use crate::cgroup::Limits;
+use crate::cgroup::systemd;
 use crate::container;
 use crate::error::Result;
 use crate::init::hooks::Point;
@@ -37,7 +38,12 @@ pub(super) fn run() -> Result<u8> {
         memory_policy_modes: &modes,
         memory_policy_flags: &flags,
         cgroup_rdma: Limits::RDMA,
-        unsafe_annotations: &[container::ANNOTATION_PREFIX, rootfs::CONTEXT_TYPE_ANNOTATION],
+        unsafe_annotations: &[
+            container::ANNOTATION_PREFIX,
+            rootfs::CONTEXT_TYPE_ANNOTATION,
+            systemd::ANNOTATION_PREFIX,
+        ],
+        systemd: systemd::SUPPORTED,
     };
     println!("{}", known.document());
     Ok(0)

@@ -43,7 +43,7 @@ use nix::unistd::geteuid;
 
 use self::lazy::Lazy;
 use crate::container::store::Store;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::init::exe;
 use crate::log;
 
@@ -67,7 +67,7 @@ struct Cli {
     /// Log what is done
     #[arg(long)]
     debug: bool,
-    /// Use systemd's control groups
+    /// Have systemd make the control groups of new containers: linux.cgroupsPath is slice:prefix:name then
     #[arg(long)]
     systemd_cgroup: bool,
     /// Do without the control groups that the caller may not make; auto: unless the caller is root
@@ -207,8 +207,7 @@ fn dispatch(cli: &Cli, command: &Command, keep: crate::init::process::Keep) -> R
         Command::Compose(args) if args.only_reads() => return compose::run(None, args),
         _ => {}
     }
-    check_driver(cli)?;
-    let caller = privileges::caller(cli.rootless);
+    let caller = privileges::caller(cli.rootless, cli.systemd_cgroup);
     privileges::check(command, caller)?;
     let store = Store::new(privileges::root(cli.root.as_deref(), caller)?, caller);
     match command {
@@ -245,16 +244,6 @@ fn open_log(cli: &Cli) -> Result<()> {
     log::init(cli.log.as_deref(), format, cli.debug)?;
     if cli.criu.is_some() {
         log::warn("--criu is ignored: CRIU is looked up in PATH");
-    }
-    Ok(())
-}
-
-fn check_driver(cli: &Cli) -> Result<()> {
-    if cli.systemd_cgroup {
-        return Err(
-            Error::unsupported("--systemd-cgroup", "this version manages control groups itself")
-                .hint("configure the engine for the cgroupfs driver"),
-        );
     }
     Ok(())
 }

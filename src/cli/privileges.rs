@@ -20,7 +20,7 @@ pub(super) enum Flag {
 }
 
 /// Who calls.
-pub(super) fn caller(flag: Flag) -> Caller {
+pub(super) fn caller(flag: Flag, systemd: bool) -> Caller {
     Caller {
         is_root: geteuid().is_root(),
         rootless: match flag {
@@ -28,6 +28,7 @@ pub(super) fn caller(flag: Flag) -> Caller {
             Flag::False => Rootless::False,
             Flag::Auto => Rootless::Auto,
         },
+        systemd,
     }
 }
 

@@ -21,15 +21,11 @@ pub struct Caller {
     pub is_root: bool,
     /// What it wants of control groups.
     pub rootless: Rootless,
+    /// New containers' control groups are systemd's (`--systemd-cgroup`).
+    pub systemd: bool,
 }
 
 impl Caller {
-    /// Root, with all that belongs to it.
-    pub const ROOT: Caller = Caller {
-        is_root: true,
-        rootless: Rootless::Auto,
-    };
-
     /// Whether control groups are made only where they are permitted.
     pub fn is_rootless(self) -> bool {
         match self.rootless {

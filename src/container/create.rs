@@ -16,7 +16,8 @@ use super::prepare::{Prepared, prepare};
 use super::record::Record;
 use super::store::{Entry, Lock, Store};
 use super::{console, delete, files, pid_file, relay};
-use crate::cgroup::{self, Join};
+use crate::cgroup::systemd::Property;
+use crate::cgroup::{self, Cgroup, Join, Limits};
 use crate::error::{Error, Kind, OsContext, Result};
 use crate::init;
 use crate::init::hooks::Point;
@@ -155,6 +156,7 @@ fn make(
         record,
         limits,
         cgroup_owner,
+        properties,
         network,
         shared,
         devices,
@@ -162,12 +164,17 @@ fn make(
     } = prepared;
     entry
         .save(record)
-        .and_then(|()| record.cgroup.create())
+        .and_then(|()| match record.scope {
+            None => record.cgroup.create(),
+            Some(_) => Ok(()),
+        })
         .map_err(failed(true))?;
     let set_up = || -> Result<(File, Option<OwnedFd>, init::Cgroup)> {
-        record.cgroup.apply(limits)?;
-        if let Some(owner) = *cgroup_owner {
-            record.cgroup.delegate(owner)?;
+        if record.scope.is_none() {
+            record.cgroup.apply(limits)?;
+            if let Some(owner) = *cgroup_owner {
+                record.cgroup.delegate(owner)?;
+            }
         }
         if !network.endpoints().is_empty() {
             files::create(entry.path())?;
@@ -177,7 +184,12 @@ fn make(
             Starter::Creator => None,
             Starter::Start => Some(entry.listen()?),
         };
-        Ok((config, listener, join(record.cgroup.join_handles()?)))
+        // systemd makes a group around a process: there is none yet, and nothing to join.
+        let cgroup = match record.scope {
+            None => join(record.cgroup.join_handles()?),
+            Some(_) => init::Cgroup::default(),
+        };
+        Ok((config, listener, cgroup))
     };
     let (_config_lock, listener, cgroup) = set_up().map_err(failed(false))?;
 
@@ -185,6 +197,9 @@ fn make(
         entry,
         lock,
         record,
+        limits,
+        properties,
+        cgroup_owner: *cgroup_owner,
         plan,
         network,
         shared: shared.as_ref().map(|shared| shared.process),
@@ -215,6 +230,9 @@ struct Creation<'a> {
     entry: &'a Entry,
     lock: &'a mut Option<Lock>,
     record: &'a mut Record,
+    limits: &'a Limits,
+    properties: &'a [Property],
+    cgroup_owner: Option<u32>,
     plan: &'a init::Plan,
     network: &'a Network,
     shared: Option<Process>,
@@ -233,6 +251,18 @@ impl Stops for Creation<'_> {
 
     fn cloned(&mut self, child: &Child) -> Result<()> {
         self.record.init = Some(Process::of(child.pid)?);
+        if let Some(scope) = &self.record.scope {
+            if let Err(error) = scope.start(child.pid.as_raw(), self.properties) {
+                // Whoever has a unit of this name must not be touched. One of ours goes with its only process.
+                self.record.scope = None;
+                self.record.cgroup = Cgroup::None;
+                return Err(error);
+            }
+            self.record.cgroup.apply(self.limits)?;
+            if let Some(owner) = self.cgroup_owner {
+                self.record.cgroup.delegate(owner)?;
+            }
+        }
         // Its number may have come to mean another process before the child was in its namespace, but not if it lives.
         if self
             .shared

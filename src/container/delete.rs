@@ -140,6 +140,7 @@ fn rebuild(entry: &Entry, id: &Id) -> Result<Record> {
         init: None,
         hook: None,
         cgroup,
+        scope: None,
         shares_pid_namespace: true,
         shares_keyring: false,
         hostname: String::new(),
@@ -193,6 +194,9 @@ pub fn destroy(entry: &Entry, record: &Record, poststop: Option<(&Hooks, &State)
             record.id.as_str(),
             &record.networks,
         ));
+    }
+    if let Some(scope) = &record.scope {
+        attempt(scope.stop());
     }
     if !cgroup_is_gone {
         attempt(record.cgroup.delete());

@@ -15,6 +15,7 @@ use super::options::{Options, Terminal};
 use super::ownership;
 use super::record::Record;
 use super::store::Store;
+use crate::cgroup::systemd::{self, Instance, Property, Scope};
 use crate::cgroup::{Cgroup, DefaultDevices, Layout, Limits, own_directories};
 use crate::error::{Error, Kind, OsContext, Result};
 use crate::init::{self, Choices};
@@ -35,6 +36,8 @@ pub(super) struct Prepared {
     pub(super) limits: Limits,
     /// Who gets it.
     pub(super) cgroup_owner: Option<u32>,
+    /// For systemd's unit.
+    pub(super) properties: Vec<Property>,
     /// What will be joined.
     pub(super) network: Network,
     /// Whose network namespace it will be in, when that is another container's.
@@ -81,7 +84,12 @@ pub(super) fn prepare(store: &Store, caller: Caller, options: &Options) -> Resul
     let cgroups_path = linux.and_then(|linux| linux.cgroups_path().as_deref());
     let id = options.id.as_str();
     let permitted;
-    let (available, cgroup) = if caller.is_rootless() {
+    let mut scope = None;
+    let (available, cgroup) = if caller.systemd {
+        let (unit, cgroup) = plan_scope(&layout, caller, cgroups_path, id)?;
+        scope = Some(unit);
+        (&layout, cgroup)
+    } else if caller.is_rootless() {
         let (part, cgroup) = Cgroup::plan_where_permitted(&layout, cgroups_path, id)?;
         permitted = part;
         (&permitted, cgroup)
@@ -100,6 +108,10 @@ pub(super) fn prepare(store: &Store, caller: Caller, options: &Options) -> Resul
     if cgroup == Cgroup::None {
         limits.refuse_any()?;
     }
+    let properties = match &scope {
+        None => Vec::new(),
+        Some(_) => unit_properties(&spec, &limits)?,
+    };
 
     let namespaces = init::namespaces::Plan::new(&spec);
     let directory = store.directory(&options.id);
@@ -135,6 +147,7 @@ pub(super) fn prepare(store: &Store, caller: Caller, options: &Options) -> Resul
         init: None,
         hook: None,
         cgroup,
+        scope,
         shares_pid_namespace: !namespaces.creates(LinuxNamespaceType::Pid),
         shares_keyring: options.no_new_keyring,
         hostname: String::new(),
@@ -167,6 +180,7 @@ pub(super) fn prepare(store: &Store, caller: Caller, options: &Options) -> Resul
         record,
         limits,
         cgroup_owner: ownership::owner(&spec),
+        properties,
         network,
         shared,
         devices: devices(&spec)?,
@@ -235,6 +249,39 @@ pub(super) fn default_devices(spec: &Spec) -> Result<DefaultDevices> {
             format_args!("{other:?} is neither \"true\" nor \"false\""),
         )),
     }
+}
+
+fn plan_scope(
+    layout: &Layout,
+    caller: Caller,
+    cgroups_path: Option<&Path>,
+    id: &str,
+) -> Result<(Scope, Cgroup)> {
+    if !caller.is_rootless() {
+        return Scope::plan(layout, Instance::System, cgroups_path, id);
+    }
+    match std::env::var_os("XDG_RUNTIME_DIR") {
+        Some(directory) => Scope::plan(layout, Instance::User(Path::new(&directory)), cgroups_path, id),
+        None => Err(Error::invalid(
+            "--systemd-cgroup",
+            "an ordinary user's systemd is found by XDG_RUNTIME_DIR, which is not set",
+        )),
+    }
+}
+
+/// What systemd is told of a container: its limits, then what annotations say.
+fn unit_properties(spec: &Spec, limits: &Limits) -> Result<Vec<Property>> {
+    let mut properties = limits.properties();
+    let mut asked: Vec<_> = spec.annotations().iter().flatten().collect();
+    asked.sort();
+    for (annotation, text) in asked {
+        if annotation.starts_with(systemd::ANNOTATION_PREFIX) {
+            let property = systemd::of_annotation(annotation, text)?;
+            properties.retain(|(name, _)| *name != property.0);
+            properties.push(property);
+        }
+    }
+    Ok(properties)
 }
 
 /// The container's own control group, in the words of a mount.

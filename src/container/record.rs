@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::cgroup::Cgroup;
+use crate::cgroup::systemd::Scope;
 use crate::net::{Attachment, Dns};
 use crate::process::Process;
 use crate::spec::id::Id;
@@ -41,6 +42,9 @@ pub struct Record {
     pub hook: Option<Process>,
     /// The control group.
     pub cgroup: Cgroup,
+    /// systemd's unit, if the group is its.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<Scope>,
     /// Whether other processes than this container's own may be in its pid namespace.
     #[serde(default)]
     pub shares_pid_namespace: bool,

@@ -37,6 +37,11 @@ pub fn update(store: &Store, id: &Id, given: &LinuxResources) -> Result<()> {
     let limits = Limits::plan_change(&change, &record.cgroup.layout(), devices)?;
     limits.warnings().iter().for_each(log::warn);
     let undo = record.cgroup.change(&limits)?;
+    if let Some(scope) = &record.scope
+        && let Err(error) = scope.set(&limits.properties())
+    {
+        return Err(undo.after(error));
+    }
     entry
         .save_resources(change.merged())
         .map_err(|error| undo.after(error))

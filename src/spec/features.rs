@@ -54,6 +54,8 @@ pub struct Known<'a> {
     pub cgroup_rdma: bool,
     /// Annotations of config.json that change what the runtime does; a trailing dot stands for a prefix.
     pub unsafe_annotations: &'a [&'a str],
+    /// Whether control groups can be systemd's.
+    pub systemd: bool,
 }
 
 impl Known<'_> {
@@ -106,7 +108,8 @@ impl Known<'_> {
         cgroup
             .set_v1(Some(true))
             .set_v2(Some(true))
-            .set_systemd(Some(false))
+            .set_systemd(Some(self.systemd))
+            // Nobody has tried a user's manager with it yet.
             .set_systemd_user(Some(false))
             .set_rdma(Some(self.cgroup_rdma));
         cgroup
@@ -166,6 +169,7 @@ mod tests {
         memory_policy_flags: &["MPOL_F_STATIC_NODES"],
         cgroup_rdma: true,
         unsafe_annotations: &["minirun."],
+        systemd: true,
     };
 
     #[test]
@@ -181,7 +185,7 @@ mod tests {
                 "linux": {
                     "namespaces": ["cgroup", "mount"],
                     "capabilities": ["CAP_CHOWN"],
-                    "cgroup": {"v1": true, "v2": true, "systemd": false, "systemdUser": false, "rdma": true},
+                    "cgroup": {"v1": true, "v2": true, "systemd": true, "systemdUser": false, "rdma": true},
                     "seccomp": {
                         "enabled": true,
                         "actions": ["SCMP_ACT_ALLOW"],

@@ -23,7 +23,7 @@ pub use self::undo::Undo;
 use super::devices::{DefaultDevices, Policy};
 use super::v1::V1;
 use super::v2::V2;
-use super::{Layout, device_program, file};
+use super::{Layout, device_program, file, systemd};
 use crate::error::{Error, Kind, Result};
 
 /// The limits of a container, ready to be written.
@@ -148,6 +148,15 @@ impl Limits {
                 device_program::apply(policy, cgroup.open()?.as_fd())
             }
         }
+    }
+
+    /// The limits in systemd's words, as far as it has any.
+    pub fn properties(&self) -> Vec<systemd::Property> {
+        let first = |write: &Write| write.choices.first().cloned();
+        let writes = self.settings.iter().flatten().filter_map(first);
+        writes
+            .flat_map(|(file, value)| systemd::of_file(&file, &value))
+            .collect()
     }
 
     /// For a container without a control group.
