@@ -4,6 +4,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
+use serde_json::json;
+
 use crate::harness::{Container, Host, find_in_path, skip, wait_until};
 
 /// Why CRIU cannot work here.
@@ -94,6 +96,51 @@ fn a_container_that_is_left_running_runs_on_after_its_checkpoint() {
     web.verb("checkpoint").args(options).output().succeeds();
     let count = web.count();
     wait_until("it counts on", || web.count() > count);
+}
+
+/// Files that an engine's monitor opened for the container, and a root that an engine made anew from image and differences.
+#[test]
+fn a_checkpoint_is_restored_with_files_of_the_host_as_streams_and_into_a_root_without_mount_points() {
+    if let Some(reason) = criu_is_missing() {
+        skip!("{reason}");
+    }
+    let host = Host::new();
+    let web = host
+        .container("web")
+        .sh("i=0; while :; do i=$((i+1)); echo $i; usleep 1000; done")
+        .push(
+            "/mounts",
+            json!({"destination": "/made/by/create", "type": "tmpfs"}),
+        );
+    let counts = host.dir().join("counts");
+    let streams = format!("exec </dev/null >>{}", counts.display());
+    let lines = || fs::read_to_string(&counts).unwrap_or_default().lines().count();
+    let verb = |args: &[&str]| {
+        let invocation = host.runtime().after(&streams).args(args.iter().copied());
+        invocation.args(web.bundle_and_id()).output().succeeds();
+    };
+    verb(&["run", "--detach"]);
+    wait_until("the container counts", || lines() > 10);
+    let images = host.dir().join("images");
+    let images = images.to_str().unwrap();
+    web.verb("checkpoint")
+        .args(["--image-path", images, web.id()])
+        .output()
+        .succeeds();
+    let before = lines();
+    for directory in ["proc", "sys", "made/by/create"] {
+        fs::remove_dir(web.rootfs().join(directory)).unwrap();
+    }
+    verb(&["restore", "--detach", "--image-path", images]);
+    wait_until("it counts on", || lines() > before);
+    let mounts = web.exec(["cat", "/proc/mounts"]).succeeds();
+    assert!(mounts.stdout.contains(" /made/by/create "), "{}", mounts.stdout);
+    web.kill("KILL").succeeds();
+    web.wait_for_status("stopped");
+    let counted = fs::read_to_string(&counts).unwrap();
+    let expected: String = (1..=lines()).map(|number| format!("{number}\n")).collect();
+    assert_eq!(counted, expected);
+    web.delete().succeeds();
 }
 
 #[test]

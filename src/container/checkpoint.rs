@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::fd::RawFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::Spec;
@@ -84,14 +85,15 @@ pub fn checkpoint(store: &Store, id: &Id, options: &Options) -> Result<()> {
         ));
     }
     let directories = Directories::open(&options.images, options.work.as_deref(), true)?;
-    let request = request(&spec, &record, leader.pid, options)?;
+    let streams = streams(leader.pid)?;
+    let request = request(&spec, &record, leader.pid, &streams, options)?;
     let ends = !options.leave_running && !options.pre_dump;
     let work = if options.pre_dump {
         Work::PreDump
     } else {
         Work::Dump
     };
-    let streams = serde_json::to_vec(&streams(leader.pid)?)
+    let streams = serde_json::to_vec(&streams)
         .map_err(|error| Error::new(Kind::Os, format_args!("encode {DESCRIPTORS}: {error}")))?;
     let descriptors = options.images.join(DESCRIPTORS);
     fs::write(&descriptors, streams).os("write", descriptors.display())?;
@@ -109,7 +111,13 @@ pub fn checkpoint(store: &Store, id: &Id, options: &Options) -> Result<()> {
     }
 }
 
-fn request(spec: &Spec, record: &Record, pid: i32, options: &Options) -> Result<Request> {
+fn request(
+    spec: &Spec,
+    record: &Record,
+    pid: i32,
+    streams: &[String; 3],
+    options: &Options,
+) -> Result<Request> {
     let mut external: Vec<String> = criu::external_mounts(spec, &record.bundle, &record.cgroup)
         .iter()
         .map(|(destination, _)| format!("mnt[{destination}]:{destination}"))
@@ -123,9 +131,10 @@ fn request(spec: &Spec, record: &Record, pid: i32, options: &Options) -> Result<
         }
     }
     for (kind, name, path) in criu::external_namespaces(spec) {
-        let inode = std::os::unix::fs::MetadataExt::ino(&fs::metadata(path).os("stat", path.display())?);
+        let inode = fs::metadata(path).os("stat", path.display())?.ino();
         external.push(format!("{kind}[{inode}]:{name}"));
     }
+    external.extend(streams.iter().filter(|name| criu::is_outside_file(name)).cloned());
     Ok(Request {
         common: options.common,
         pid: Some(pid),
@@ -155,18 +164,47 @@ fn freezer(cgroup: &Cgroup) -> Option<PathBuf> {
         .map(|(_, directory)| directory)
 }
 
-/// What standard input, output and error of the process are: `pipe:[17]`, `/dev/null`.
+/// What standard input, output and error of the process are: `pipe:[17]`, `/dev/null`, or by CRIU's name a file of the host,
+/// `file[MOUNT:INODE]`, such as the null device that an engine's monitor has opened.
 fn streams(pid: i32) -> Result<[String; 3]> {
     let read = |fd: u8| -> Result<String> {
         let path = format!("/proc/{pid}/fd/{fd}");
         match fs::read_link(&path) {
-            Ok(target) => Ok(target.to_string_lossy().into_owned()),
+            Ok(target) => Ok(match outside_file(pid, fd)? {
+                Some(name) => name,
+                None => target.to_string_lossy().into_owned(),
+            }),
             // The program has closed it.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
             Err(error) => Err(error).os("read", Path::new(&path).display()),
         }
     };
     Ok([read(0)?, read(1)?, read(2)?])
+}
+
+/// CRIU's name for an open file that no mount of the process leads to. A device counts if it has no state: /dev/null and the like.
+fn outside_file(pid: i32, fd: u8) -> Result<Option<String>> {
+    const MEMORY_DEVICES: u32 = 1;
+    let path = format!("/proc/{pid}/fd/{fd}");
+    let metadata = fs::metadata(&path).os("stat", &path)?;
+    let kind = metadata.file_type();
+    if !(kind.is_file() || kind.is_char_device() && libc::major(metadata.rdev()) == MEMORY_DEVICES) {
+        return Ok(None);
+    }
+    let information = read(&format!("/proc/{pid}/fdinfo/{fd}"))?;
+    let mount = information
+        .lines()
+        .find_map(|line| line.strip_prefix("mnt_id:"))
+        .and_then(|number| number.trim().parse::<u64>().ok());
+    let mounts = read(&format!("/proc/{pid}/mountinfo"))?;
+    let mut mounts = mounts.lines().map(|line| line.split(' ').next()?.parse().ok());
+    Ok(mount
+        .filter(|_| !mounts.any(|inside| inside == mount))
+        .map(|mount| criu::outside_file(mount, metadata.ino())))
+}
+
+fn read(path: &str) -> Result<String> {
+    fs::read_to_string(path).os("read", path)
 }
 
 /// A copy of a descriptor that the caller passed.

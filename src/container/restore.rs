@@ -53,6 +53,8 @@ pub struct Options {
 /// # Errors
 /// As `create`; CRIU's, with the last lines of its log. Nothing is left then.
 pub fn restore(store: &Store, create: &CreateOptions, options: &Options) -> Result<u8> {
+    // A directory is opened where CRIU makes mounts in it: it has to be of CRIU's mount namespace.
+    own_mounts()?;
     let directories = Directories::open(&options.images, options.work.as_deref(), false)?;
     let mut prepared = prepare(store, store.caller(), create)?;
     if !prepared.record.networks.is_empty() || prepared.shared.is_some() {
@@ -129,7 +131,8 @@ impl Restoration<'_> {
         drop(self.entry.write_config(&self.prepared.config)?);
 
         let namespaces = external_namespaces(spec)?;
-        own_mount(&record.rootfs)?;
+        self.prepared.plan.rootfs.make_mount_points()?;
+        mount_root(&record.rootfs)?;
         let passed: Vec<_> = namespaces.iter().map(|(_, file)| file.as_fd()).collect();
         let criu = Criu::start(true, &passed)?;
         // What it restores is born where it is.
@@ -212,11 +215,16 @@ impl Restoration<'_> {
     }
 }
 
-/// The root as a mount of its own, which CRIU asks for, in a mount namespace of ours: it goes when we go.
-fn own_mount(root: &Path) -> Result<()> {
-    const NONE: Option<&Path> = None;
+const NONE: Option<&Path> = None;
+
+/// A mount namespace of ours: what is mounted for CRIU goes when we go.
+fn own_mounts() -> Result<()> {
     unshare(CloneFlags::CLONE_NEWNS).os("make", "mount namespace for criu")?;
-    mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_SLAVE, NONE).os("make slave", "/")?;
+    mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_SLAVE, NONE).os("make slave", "/")
+}
+
+/// The root as a mount of its own, which CRIU asks for.
+fn mount_root(root: &Path) -> Result<()> {
     mount(Some(root), root, NONE, MsFlags::MS_BIND | MsFlags::MS_REC, NONE).os("bind", root.display())
 }
 
@@ -236,7 +244,7 @@ fn external_namespaces(spec: &Spec) -> Result<Vec<(&'static str, File)>> {
         .collect()
 }
 
-/// Pipes of the checkpoint that our standard streams stand for now. A checkpoint without the list had none.
+/// Pipes and files of the checkpoint that our standard streams stand for now. A checkpoint without the list had none.
 fn streams(images: &Path) -> Result<Vec<(String, i32)>> {
     let path = images.join(DESCRIPTORS);
     let text = match fs::read(&path) {
@@ -249,8 +257,16 @@ fn streams(images: &Path) -> Result<Vec<(String, i32)>> {
             format_args!("is not a list of three names: {error}"),
         )
     })?;
-    let pipes = (0..3).zip(streams).filter(|(_, name)| name.starts_with("pipe:"));
-    Ok(pipes.map(|(fd, name)| (name, fd)).collect())
+    let mut inherited: Vec<(String, i32)> = Vec::new();
+    for (fd, name) in (0..3).zip(streams) {
+        // Streams that were one file are one again.
+        if (name.starts_with("pipe:") || criu::is_outside_file(&name))
+            && !inherited.iter().any(|(other, _)| *other == name)
+        {
+            inherited.push((name, fd));
+        }
+    }
+    Ok(inherited)
 }
 
 /// The groups of a process, as CRIU wants them: controllers (none for version 2) and path.

@@ -24,6 +24,7 @@
 //! | `plan`, `mount_plan`, `options` | from config.json to [`Plan`], pure |
 //! | `root_fd` | [`RootFd`]: from a path in the container to a descriptor |
 //! | `attach`, `long_options`, `copy_up` | the mounts |
+//! | `mount_points` | what mounts are made on, without the mounts |
 //! | `mount_label` | what SELinux calls the files on them |
 //! | `id_map` | those whose ids are mapped, which the runtime makes |
 //! | `devices` | device nodes and the links in /dev |
@@ -39,6 +40,7 @@ mod kernel_mounts;
 mod long_options;
 mod mount_label;
 mod mount_plan;
+mod mount_points;
 mod options;
 mod plan;
 mod root_fd;

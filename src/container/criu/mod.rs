@@ -302,6 +302,16 @@ pub(super) fn external_mounts(spec: &Spec, bundle: &Path, cgroup: &Cgroup) -> Ve
     mounts
 }
 
+/// What CRIU calls an open file that is none of the container's.
+pub(super) fn outside_file(mount: u64, inode: u64) -> String {
+    format!("file[{mount:x}:{inode:x}]")
+}
+
+/// Whether this is such a name.
+pub(super) fn is_outside_file(name: &str) -> bool {
+    name.starts_with("file[")
+}
+
 /// The paths of linux.maskedPaths.
 pub(super) fn masked_paths(spec: &Spec) -> impl Iterator<Item = &String> {
     let linux = spec.linux().as_ref();
