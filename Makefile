@@ -92,7 +92,7 @@ bench-shop: ## Measure the shop under load: by hand, under minirun and under Doc
 	-@$(SCRIPTS)/peers.sh sid
 	@python3 $(SCRIPTS)/bench_shop.py
 
-link-order: ## Record which functions a container's verbs call, for the linker (x86-64; writes link-order.ld)
+link-order: ## Record which functions a container's verbs call, for the linker (x86-64; writes src/sys/link-order.ld)
 	@$(SCRIPTS)/setup.sh build rootfs
 	@CARGO_PROFILE_RELEASE_STRIP=none $(SCRIPTS)/build.sh release
 	@rootfs-examples/build.sh busybox

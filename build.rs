@@ -10,9 +10,9 @@ fn main() {
     println!("cargo::rustc-link-arg-bins=-Wl,--entry=minirun_entry");
     // docs/decisions/link-order.md. Other targets may have another linker, which need not know INSERT.
     if variable("CARGO_CFG_TARGET_ENV") == "musl" && variable("PROFILE") == "release" {
-        println!("cargo::rerun-if-changed=link-order.ld");
+        println!("cargo::rerun-if-changed=src/sys/link-order.ld");
         println!(
-            "cargo::rustc-link-arg-bins=-Wl,-T,{}/link-order.ld",
+            "cargo::rustc-link-arg-bins=-Wl,-T,{}/src/sys/link-order.ld",
             variable("CARGO_MANIFEST_DIR")
         );
     }

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""`make link-order`: writes link-order.ld, the functions that the verbs of a container's life call, in the order in which they begin.
+"""`make link-order`: writes src/sys/link-order.ld: the functions that the verbs of a container's life call, in their order.
 
 docs/decisions/link-order.md says what for. Each verb runs once under ptrace(2) with a breakpoint on every function of the binary
 that is still there; the first call of each function is recorded and its breakpoint taken away. Runs in a sandbox
@@ -194,8 +194,8 @@ def main():
     with tempfile.TemporaryDirectory() as work:
         life(program, seen, Path(work), rootfs)
     patterns = dict.fromkeys(map(pattern, seen))
-    (REPOSITORY / "link-order.ld").write_text(HEAD + "".join(patterns) + TAIL)
-    print(f"link-order.ld: {len(patterns)} names of {len(program.functions)} functions")
+    (REPOSITORY / "src/sys/link-order.ld").write_text(HEAD + "".join(patterns) + TAIL)
+    print(f"src/sys/link-order.ld: {len(patterns)} names of {len(program.functions)} functions")
 
 
 main()
