@@ -7,7 +7,7 @@ MINIRUN_ENGINE_SUMMARY=$(mktemp)
 export MINIRUN_ENGINE_SUMMARY
 trap 'rm -f "$MINIRUN_ENGINE_SUMMARY"' EXIT
 failed=()
-for engine in docker containerd podman swarm; do
+for engine in docker containerd podman podman_suite swarm; do
     "$engines/$engine.sh" "$@" || failed+=("$engine")
 done
 heading "what ran"

@@ -56,6 +56,34 @@ image_tar() { # FILE
     tar -C "$work/image" -cf "$1" .
 }
 
+# Podman with this runtime and files of its own: the program DIRECTORY/bin/podman, first in PATH.
+podman_with() { # RUNTIME DIRECTORY
+    local runtime=$1 own=$2 newer=$repository/target/peers/sid/bin/criu
+    mkdir -p "$own/bin" "$own/root"
+    # Limits that a host without CAP_SYS_RESOURCE can give.
+    cat >"$own/containers.conf" <<CONF
+[containers]
+default_ulimits = ["nofile=1024:1024", "nproc=4096:4096"]
+cgroupns = "private"
+netns = "none"
+[engine]
+events_logger = "file"
+runtime = "tested"
+cgroup_manager = "cgroupfs"
+runtime_supports_json = ["crun", "runc", "tested"]
+[engine.runtimes]
+tested = ["$runtime"]
+CONF
+    cat >"$own/bin/podman" <<CLIENT
+#!/bin/sh
+CONTAINERS_CONF=$own/containers.conf exec /usr/bin/podman --root $own/root --runroot /run/podman-${own##*/} --tmpdir /run/podman-${own##*/}-tmp --storage-driver vfs "\$@"
+CLIENT
+    chmod +x "$own/bin/podman"
+    # A CRIU that may know a kernel that the system's does not, where peers.sh has fetched it.
+    [ ! -x "$newer" ] || ln -s "$newer" "$own/bin/criu"
+    PATH=$own/bin:$PATH
+}
+
 # Whether the runtime has a verb, so that checks of what it lacks are skipped by name.
 has_verb() { "$runtime" "$1" --help >/dev/null 2>&1; }
 

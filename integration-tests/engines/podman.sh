@@ -9,28 +9,7 @@ runtime=$(realpath "${1:-${MINIRUN_BIN:-$repository/bin/minirun}}")
 command -v podman >/dev/null || die "podman is missing: apt-get install podman (or run make test-engines)"
 enter_sandbox "$runtime"
 
-mkdir "$work/bin" "$work/root"
-# Limits that a host without CAP_SYS_RESOURCE can give.
-cat >"$work/containers.conf" <<CONF
-[containers]
-default_ulimits = ["nofile=1024:1024", "nproc=4096:4096"]
-cgroupns = "private"
-netns = "none"
-[engine]
-events_logger = "file"
-runtime = "tested"
-cgroup_manager = "cgroupfs"
-runtime_supports_json = ["crun", "runc", "tested"]
-[engine.runtimes]
-tested = ["$runtime"]
-CONF
-export CONTAINERS_CONF=$work/containers.conf
-cat >"$work/bin/podman" <<CLIENT
-#!/bin/sh
-exec $(command -v podman) --root $work/root --runroot /run/podman --tmpdir /run/podman-tmp --storage-driver vfs "\$@"
-CLIENT
-chmod +x "$work/bin/podman"
-PATH=$work/bin:$PATH
+podman_with "$runtime" "$work/podman"
 
 heading "podman with $runtime"
 image_tar "$work/image.tar"
@@ -100,6 +79,11 @@ else
     check "checkpoint" 0 '' podman container checkpoint life
     check "restore" 0 '' podman container restore life
     check "a restored program goes on" 0 'sleep' podman top life
+    check "checkpoint to a file" 0 '' podman container checkpoint --export "$work/life.tar" life
+    check "restore from the file, as another container" 0 '' podman container restore --import "$work/life.tar" --name again
+    check "it goes on" 0 'sleep' podman top again
+    check "rm of both" 0 '' podman rm -f -t 0 life again
+    podman run -d "${in_cgroup[@]}" --name life box sleep 1000 >/dev/null
 fi
 check "rm of what was left" 0 '' podman rm -f -t 0 life
 

@@ -37,10 +37,10 @@ packages_of() {
             available docker.io golang-github-containers-common
             ;;
         # Where there is an init system Debian starts Docker's own service; the checks use a daemon of theirs.
-        # CRIU and Compose only where there are packages: the checks that need them are skipped by name.
+        # CRIU, Compose and what Podman's own tests need only where there are packages: the checks that need them are skipped by name.
         engines)
             echo docker.io podman containerd runc busybox-static util-linux iproute2 iptables mount tar procps
-            available docker-compose criu
+            available docker-compose criu bats jq
             ;;
         *) die "setup.sh: unknown group $1 (known: build rootfs test demo lint vm compare bench bench-net bench-shop engines fuzz)" ;;
     esac

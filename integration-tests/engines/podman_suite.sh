@@ -1,0 +1,95 @@
+#!/usr/bin/env bash
+# Podman's own tests of run and exec, from Debian's source package, under runc and under minirun: podman_suite.sh [RUNTIME]
+#
+# A test that fails under both is no business of the runtime: there is no registry, no network and no Alpine here. One that
+# fails under minirun alone fails the script.
+set -euo pipefail
+. "$(dirname "$0")/engine.sh"
+runtime=$(realpath "${1:-${MINIRUN_BIN:-$repository/bin/minirun}}")
+[ -x "$runtime" ] || die "no runtime at $runtime: run make build"
+suite=$repository/target/peers/libpod
+files=(030-run 075-exec)
+
+# Its lists and files are not the system's, which may have no source packages.
+fetch_suite() {
+    local state=$suite.apt keys mirror release
+    keys=$(find /usr/share/keyrings -name 'debian-archive-keyring.[gp]*' | sort | head -1)
+    mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Identifier: Packages' 'Origin: Debian' 'Component: main' |
+        grep -v security | sort -u | head -1)
+    release=$(. /etc/os-release && echo "$VERSION_CODENAME")
+    rm -rf "$state" "$suite"
+    mkdir -p "$state"/{lists/partial,cache/archives/partial} "$suite"
+    echo "deb-src ${keys:+[signed-by=$keys]} ${mirror:-http://deb.debian.org/debian/} $release main" >"$state/sources.list"
+    local options=(
+        -o "Dir::Etc::sourcelist=$state/sources.list" -o Dir::Etc::sourceparts=- -o "Dir::State::lists=$state/lists"
+        -o "Dir::Cache=$state/cache" -o APT::Sandbox::User=root -o Acquire::Check-Valid-Until=false
+    )
+    logged "lists of source packages" apt-get "${options[@]}" update &&
+        logged "source of Podman" bash -c 'cd "$0" && apt-get "$@"' "$state" "${options[@]}" source --download-only libpod &&
+        tar -C "$suite" --strip-components 1 --wildcards -xf "$state"/libpod_*.orig.tar.* '*/test/system/*'
+    rm -rf "$state"
+}
+
+if [ -z "${MINIRUN_ENGINE_SANDBOX:-}" ]; then
+    for program in podman bats jq runc; do
+        command -v $program >/dev/null || {
+            skip "podman's own tests" "needs $program"
+            exit 0
+        }
+    done
+    [ -f "$suite/test/system/${files[0]}.bats" ] || fetch_suite ||
+        { skip "podman's own tests" "their source package cannot be fetched"; exit 0; }
+fi
+enter_sandbox "$runtime"
+
+# The image of the tests by its name, with what they look at in it.
+image_directory
+mkdir -p "$work/image"/{home/podman,usr/bin}
+echo 20220615 >"$work/image/home/podman/testimage-id"
+touch --date=@1600000000 "$work/image/home/podman/testimage-id"
+printf '%s\n' '#!/bin/sh' 'while sleep 0.1; do :; done' >"$work/image/home/podman/pause"
+printf '%s\n' '#!/bin/sh' 'case $# in 0) exec env ;; *) eval "echo \$$1" ;; esac' >"$work/image/bin/printenv"
+chmod +x "$work/image/home/podman/pause" "$work/image/bin/printenv"
+ln -s /proc/mounts "$work/image/etc/mtab"
+chmod 0555 "$work/image"
+tar -C "$work/image" -cf "$work/image.tar" .
+export PODMAN_TEST_IMAGE_REGISTRY=localhost PODMAN_TIMEOUT=60 TMPDIR=$work
+
+# One line a test: ok, not ok or skipped, and its name.
+results() { # RUNTIME NAME
+    local own=$work/$2 podman
+    (
+        podman_with "$1" "$own"
+        podman=$own/bin/podman
+        # Every container in our group.
+        printf '%s\n' '#!/bin/bash' 'words=()' 'for word in "$@"; do' 'words+=("$word")' \
+            "case \$put,\$word in ,run | ,create) words+=(--cgroup-parent /$parent); put=1 ;; esac" 'done' \
+            "exec $podman \"\${words[@]}\"" >"$own/podman-in-group"
+        chmod +x "$own/podman-in-group"
+        "$podman" import --change 'WORKDIR /home/podman' --change 'CMD ["/bin/echo", "This container is intended for podman CI testing"]' \
+            "$work/image.tar" localhost/libpod/testimage:20220615 >/dev/null 2>&1
+        cd "$suite/test/system"
+        PODMAN=$own/podman-in-group timeout -k 5 400 bats --tap "${files[@]/%/.bats}" </dev/null >"$work/$2.tap" 2>&1 || true
+        "$podman" rm -af -t 0 >/dev/null 2>&1 || true
+    )
+    sed -nE 's/^ok [0-9]+ (.*) # skip.*/skipped \1/p; t; s/^(not ok|ok) [0-9]+ (.*)/\1 \2/p' "$work/$2.tap"
+}
+
+heading "podman's own tests with $runtime, beside runc"
+# Most of their time is sleep.
+results "$(command -v runc)" runc >"$work/runc.results" &
+results "$runtime" minirun >"$work/minirun.results"
+wait $!
+[ -s "$work/runc.results" ] || die "no test ran: $(tail -n 5 "$work/runc.tap")"
+while IFS= read -r line; do
+    name=${line#not ok } name=${name#ok } name=${name#skipped }
+    ours=$(grep -E "^(ok|not ok|skipped) $(sed 's/[][\.*^$+?(){}|/]/\\&/g' <<<"$name")\$" "$work/minirun.results" | head -n 1) || true
+    case "${line%% "$name"},${ours%% "$name"}" in
+        *,ok) pass "$name" ;;
+        skipped,skipped) skip "$name" "the suite skips it here" ;;
+        "not ok,not ok") skip "$name" "fails under runc too" ;;
+        *) fail "$name" "runc: ${line%% "$name"}, minirun: ${ours%% "$name"}" \
+            "$(grep -F -A 25 "$name" "$work/minirun.tap" | grep '^#' | head -n 25)" ;;
+    esac
+done <"$work/runc.results"
+count "podman's own tests"
