@@ -62,6 +62,8 @@ mod network_faults;
 mod network_killed;
 #[path = "scenarios/network_verbs.rs"]
 mod network_verbs;
+#[path = "scenarios/notify.rs"]
+mod notify;
 #[path = "scenarios/parity.rs"]
 mod parity;
 #[path = "scenarios/policy.rs"]

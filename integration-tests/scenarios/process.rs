@@ -349,6 +349,21 @@ fn listen_fds_are_handed_on_with_the_variables_that_announce_them() {
 }
 
 #[test]
+fn listen_fds_that_are_announced_to_another_process_stay_with_the_caller() {
+    let host = Host::new();
+    let server = host
+        .container("socket")
+        .sh(&format!("echo ${{LISTEN_FDS-none}}; {OPEN_DESCRIPTORS}"));
+    let run = server
+        .verb("run")
+        .after("exec 3</ 4</; export LISTEN_FDS=2 LISTEN_PID=1")
+        .args(server.bundle_and_id())
+        .output()
+        .succeeds();
+    assert_eq!(run.stdout, "none\n0\n1\n2\n");
+}
+
+#[test]
 fn a_caller_without_standard_streams_does_not_break_create() {
     let host = Host::new();
     let web = host

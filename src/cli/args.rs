@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use crate::container::network::Flags;
+use crate::container::notify::Manager;
 use crate::container::options::{Options, Terminal};
 use crate::error::{Error, OsContext, Result};
 use crate::init::process::Keep;
@@ -91,8 +92,8 @@ impl CreateArgs {
         native: bool,
         shown: Terminal,
         keep: Keep,
-    ) -> Options {
-        Options {
+    ) -> Result<Options> {
+        Ok(Options {
             id,
             bundle: bundle.to_owned(),
             terminal: self.console_socket.clone().map_or(shown, Terminal::Socket),
@@ -101,9 +102,10 @@ impl CreateArgs {
             no_pivot: self.no_pivot,
             no_new_keyring: self.no_new_keyring,
             keep,
+            notify: Manager::of_caller()?,
             network: self.network.flags(),
             native,
-        }
+        })
     }
 }
 

@@ -21,7 +21,7 @@ pub(super) fn run(store: &Store, args: &Args, keep: Keep) -> Result<u8> {
     let bundle = bundle(args.create.bundle.as_deref())?;
     let options = args
         .create
-        .options(args.id.clone(), &bundle, false, Terminal::Nobody, keep);
+        .options(args.id.clone(), &bundle, false, Terminal::Nobody, keep)?;
     let container = create::create(store, &options, Starter::Start)?;
     parent::detach(&container.channel).map(|()| 0)
 }

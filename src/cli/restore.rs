@@ -59,6 +59,8 @@ pub(super) fn run(store: &Store, args: &Args) -> Result<u8> {
         no_pivot: args.no_pivot,
         no_new_keyring: false,
         keep: Keep::default(),
+        // A program that is restored has said that it is ready.
+        notify: None,
         network: Flags::default(),
         native: false,
     };

@@ -47,7 +47,7 @@ pub(super) fn run(store: &Store, args: &Args, keep: Keep) -> Result<u8> {
     };
     let options = args
         .create
-        .options(target.id, &target.bundle, target.native, shown, keep);
+        .options(target.id, &target.bundle, target.native, shown, keep)?;
     let mode = Mode {
         detach: args.detach,
         keep: args.keep,

@@ -1,5 +1,6 @@
 //! `minirun start`.
 
+use crate::container::notify::Manager;
 use crate::container::start;
 use crate::container::store::Store;
 use crate::error::Result;
@@ -12,5 +13,5 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(store: &Store, args: &Args) -> Result<u8> {
-    start::start(store, &args.id).map(|()| 0)
+    start::start(store, &args.id, Manager::of_caller()?).map(|()| 0)
 }

@@ -15,7 +15,7 @@ use super::options::{Options, Terminal};
 use super::prepare::{Prepared, prepare};
 use super::record::Record;
 use super::store::{Entry, Lock, Store};
-use super::{console, delete, files, pid_file, relay};
+use super::{console, delete, files, notify, pid_file, relay};
 use crate::cgroup::systemd::Property;
 use crate::cgroup::{self, Cgroup, Join, Limits};
 use crate::error::{Error, Kind, OsContext, Result};
@@ -178,6 +178,9 @@ fn make(
         }
         if !network.endpoints().is_empty() {
             files::create(entry.path())?;
+        }
+        if options.notify.is_some() {
+            notify::make_directory(entry.path())?;
         }
         let config = entry.write_config(config)?;
         let listener = match starter {

@@ -65,7 +65,12 @@ pub fn exec(
     let spec = entry.config()?;
     let keyring = record.keyring();
     let process = confined(process(&spec)?, &spec);
-    let process = process::Plan::new(&process, spec.linux().as_ref(), keyring.as_deref(), options.keep)?;
+    let choices = init::Choices {
+        keep: options.keep,
+        keyring: keyring.as_deref(),
+        ..Default::default()
+    };
+    let process = process::Plan::new(&process, spec.linux().as_ref(), choices)?;
     process.labels.check()?;
     check_terminal(&process, options)?;
     let plan = Plan {

@@ -19,6 +19,7 @@ pub mod inspect;
 pub mod kill;
 pub mod members;
 pub mod network;
+pub mod notify;
 pub mod options;
 mod ownership;
 pub mod pause;

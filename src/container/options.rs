@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::network::Flags;
+use super::notify::Manager;
 use crate::init::process::Keep;
 use crate::spec::id::Id;
 
@@ -25,6 +26,8 @@ pub struct Options {
     pub no_new_keyring: bool,
     /// Descriptors for the process.
     pub keep: Keep,
+    /// Who is told when the program says that it is ready.
+    pub notify: Option<Manager>,
     /// What the flags say of the network.
     pub network: Flags,
     /// A person called with the native form `run BUNDLE`.

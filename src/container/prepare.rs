@@ -11,6 +11,7 @@ use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceType, Spec};
 use super::caller::Caller;
 use super::files;
 use super::network::{Mode, Network};
+use super::notify;
 use super::options::{Options, Terminal};
 use super::ownership;
 use super::record::Record;
@@ -115,11 +116,14 @@ pub(super) fn prepare(store: &Store, caller: Caller, options: &Options) -> Resul
 
     let namespaces = init::namespaces::Plan::new(&spec);
     let directory = store.directory(&options.id);
-    let extra = match (&shared, network.endpoints()) {
+    let mut extra = match (&shared, network.endpoints()) {
         (Some(shared), _) => files::binds(&shared.directory),
         (None, []) => Vec::new(),
         (None, _) => files::binds_to_be(&directory),
     };
+    if options.notify.is_some() {
+        extra.push(notify::bind_to_be(&directory));
+    }
     let own_cgroup_namespace = namespaces.has(LinuxNamespaceType::Cgroup);
     let cgroups = cgroup_mounts(&cgroup, &layout, own_cgroup_namespace);
     let rootfs = rootfs::Plan::new(&spec, &bundle, &cgroups, &extra, options.no_pivot)?;
@@ -163,6 +167,7 @@ pub(super) fn prepare(store: &Store, caller: Caller, options: &Options) -> Resul
     let choices = Choices {
         keep: options.keep,
         keyring: keyring.as_deref(),
+        notify: options.notify.as_ref().map(|_| notify::IN_CONTAINER),
         unprivileged: !caller.is_root,
     };
     let mut plan = init::Plan::new(&spec, rootfs, record.state(), choices)?;

@@ -1,14 +1,17 @@
 //! `run`: create and start in one, and unless detached everything until the container is gone.
 
+use std::os::fd::AsFd;
+
 use super::create::{NewContainer, Starter, create};
 use super::delete;
 use super::events::{self, Action, Event};
+use super::notify::Notifications;
 use super::options::Options;
 use super::record::Record;
 use super::relay::{self, Signals};
 use super::start::{hand_on, run_poststart};
 use super::store::Store;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, OsContext, Result};
 use crate::init::protocol::ToChild;
 use crate::init::{self, parent};
 use crate::log;
@@ -33,15 +36,21 @@ pub fn run(store: &Store, options: &Options, mode: Mode) -> Result<u8> {
         Some(Signals::block()?)
     };
     let mut container = create(store, options, Starter::Creator)?;
-    if let Err(error) = start(&mut container) {
-        // A failed poststart hook has deleted it already.
-        return Err(if container.entry.path().exists() {
-            take_back(&container, error)
-        } else {
-            error
-        });
-    }
-    let Some(signals) = &mut signals else { return Ok(0) };
+    let started = listen(&container, options).and_then(|notifications| {
+        start(&mut container)?;
+        Ok(notifications)
+    });
+    let notifications = match started {
+        Ok(notifications) => notifications,
+        Err(error) => {
+            // A failed poststart hook has deleted it already.
+            return Err(if container.entry.path().exists() {
+                take_back(&container, error)
+            } else {
+                error
+            });
+        }
+    };
     let NewContainer {
         record,
         child,
@@ -52,7 +61,20 @@ pub fn run(store: &Store, options: &Options, mode: Mode) -> Result<u8> {
         ..
     } = container;
     drop((lock, channel));
+    let Some(signals) = &mut signals else {
+        if let Some(notifications) = notifications {
+            notifications.wait(child.pidfd.as_fd(), Some(child.pid.as_raw()))?;
+        }
+        return Ok(0);
+    };
+    let notifying = notifications
+        .map(|notifications| notifications.wait_beside(child.pidfd.try_clone().os("copy", "a pidfd")?))
+        .transpose()?;
     let status = relay::wait(&child, signals, console)?;
+    if let Some(thread) = notifying {
+        // It has logged what it had to say.
+        let _ = thread.join();
+    }
     events::publish(store.root(), || {
         vec![Event::of(&record, Action::Die).with("exitCode", status)]
     });
@@ -76,6 +98,14 @@ pub(super) fn remove(store: &Store, record: &Record, plan: &init::Plan) -> Resul
             log::warn(damaged);
             delete::destroy(&entry, record, Some((&plan.hooks, &plan.state)))
         }
+    }
+}
+
+/// For those who want to know when the program is ready.
+fn listen(container: &NewContainer, options: &Options) -> Result<Option<Notifications>> {
+    match &options.notify {
+        Some(manager) => Notifications::listen(container.entry.path(), manager.clone()),
+        None => Ok(None),
     }
 }
 

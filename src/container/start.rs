@@ -7,6 +7,7 @@ use nix::unistd::Pid;
 use oci_spec::runtime::Spec;
 
 use super::events::{self, Action, Event};
+use super::notify::{Manager, Notifications};
 use super::record::Record;
 use super::store::{Entry, Store};
 use super::{delete, seccomp_agent};
@@ -20,13 +21,13 @@ use crate::spec::id::Id;
 use crate::spec::state::{State, Status};
 use crate::sys::pidfd;
 
-/// Starts a created container.
+/// Starts a created container, and waits until its program is ready where `manager` wants to know.
 ///
 /// # Errors
 /// `WrongState` when it is not `created`; why its program could not be executed; a poststart hook's failure, after
 /// which the container is gone.
-pub fn start(store: &Store, id: &Id) -> Result<()> {
-    let (_lock, entry, mut record) = store.lock(id)?;
+pub fn start(store: &Store, id: &Id, manager: Option<Manager>) -> Result<()> {
+    let (lock, entry, mut record) = store.lock(id)?;
     let refuse = |why: &str| Err(Error::new(Kind::WrongState, why));
     match entry.status(&record)? {
         Status::Created => {}
@@ -47,13 +48,26 @@ pub fn start(store: &Store, id: &Id) -> Result<()> {
         }
         _ => error,
     })?);
+    let notifications = manager
+        .map(|manager| Notifications::listen(entry.path(), manager))
+        .transpose()?
+        .flatten();
     channel.tell(ToChild::Start)?;
     let init = record.init;
     parent::started(&channel, |listener| hand_on(&spec, &record, listener)).inspect_err(|_| kill(init))?;
     events::publish(store.root(), || vec![Event::of(&record, Action::Start)]);
     let hooks = Hooks::plan(spec.hooks().as_ref(), &[])?;
     let state = record.state();
-    run_poststart(&entry, &mut record, &hooks, &state)
+    run_poststart(&entry, &mut record, &hooks, &state)?;
+    // Whoever finds that it takes too long has to be able to kill it.
+    drop(lock);
+    match (notifications, init) {
+        (Some(notifications), Some(init)) => match init.open()? {
+            Some(pidfd) => notifications.wait(pidfd.as_fd(), Some(init.pid)),
+            None => Ok(()),
+        },
+        _ => Ok(()),
+    }
 }
 
 /// Gives the listener of the first process' filter to the agent. As under runc, which loads the filter in `create`, the

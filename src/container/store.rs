@@ -326,7 +326,13 @@ impl Entry {
         // The record goes last: as long as it is there the container can be deleted again.
         let entries = fs::read_dir(&self.path).os("read", self.path.display())?;
         for entry in entries.flatten().filter(|entry| entry.file_name() != RECORD) {
-            fs::remove_file(entry.path()).os("remove", entry.path().display())?;
+            let path = entry.path();
+            match fs::remove_file(&path) {
+                // Only the notification socket has a directory.
+                Err(error) if error.raw_os_error() == Some(libc::EISDIR) => fs::remove_dir_all(&path),
+                result => result,
+            }
+            .os("remove", path.display())?;
         }
         match fs::remove_file(self.path.join(RECORD)) {
             Err(error) if error.kind() != ErrorKind::NotFound => {

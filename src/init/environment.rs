@@ -1,4 +1,4 @@
-//! The program's environment: the configuration's, what socket activation adds, and HOME.
+//! The program's environment: the configuration's, what the caller's service manager adds, and HOME.
 
 use std::ffi::CString;
 use std::fs::File;
@@ -14,8 +14,8 @@ use crate::spec::user;
 pub(super) struct Environment(Vec<(String, String)>);
 
 impl Environment {
-    /// `variables` are NAME=VALUE: the configuration is valid.
-    pub(super) fn new(variables: &[String], keep: Keep) -> Environment {
+    /// `variables` are NAME=VALUE: the configuration is valid. `notify` is where sd_notify(3) finds its socket.
+    pub(super) fn new(variables: &[String], keep: Keep, notify: Option<&str>) -> Environment {
         let mut environment = Environment(Vec::with_capacity(variables.len() + 2));
         for (name, value) in variables.iter().filter_map(|variable| variable.split_once('=')) {
             environment.set(name, value);
@@ -23,6 +23,9 @@ impl Environment {
         if keep.listen > 0 {
             environment.set("LISTEN_FDS", &keep.listen.to_string());
             environment.set("LISTEN_PID", "1");
+        }
+        if let Some(socket) = notify {
+            environment.set("NOTIFY_SOCKET", socket);
         }
         environment
     }

@@ -61,6 +61,8 @@ pub struct Choices<'a> {
     pub keep: process::Keep,
     /// Name of the session keyring; `None` keeps the caller's.
     pub keyring: Option<&'a str>,
+    /// Where the process finds the socket of sd_notify(3).
+    pub notify: Option<&'a str>,
     /// The runtime is an ordinary user's.
     pub unprivileged: bool,
 }
@@ -72,12 +74,7 @@ impl Plan {
     /// When a section is wrong or not supported, with its field's path.
     pub fn new(spec: &Spec, rootfs: rootfs::Plan, state: State, choices: Choices<'_>) -> Result<Plan> {
         let process = match spec.process() {
-            Some(process) => Some(process::Plan::new(
-                process,
-                spec.linux().as_ref(),
-                choices.keyring,
-                choices.keep,
-            )?),
+            Some(process) => Some(process::Plan::new(process, spec.linux().as_ref(), choices)?),
             None => None,
         };
         let env = process.as_ref().map_or(&[][..], process::Plan::env);

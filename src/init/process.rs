@@ -17,6 +17,7 @@ use nix::sys::stat::{Mode, SFlag, fstat, umask};
 use nix::unistd::{AccessFlags, Gid, Uid, access, chdir, execve, fchown, getcwd};
 use oci_spec::runtime as oci;
 
+use super::Choices;
 use super::environment::{Environment, c_strings, home_of};
 use super::memory_policy::MemoryPolicy;
 use super::protocol::Channel;
@@ -102,19 +103,20 @@ impl Keep {
 }
 
 impl Plan {
-    /// Translates `process` and its part of `linux` of a validated configuration; pure. `keyring` names the session
-    /// keyring that is made.
+    /// Translates `process` and its part of `linux` of a validated configuration; pure.
     ///
     /// # Errors
     /// When a section is wrong, with its field's path.
-    pub fn new(
-        process: &oci::Process,
-        linux: Option<&oci::Linux>,
-        keyring: Option<&str>,
-        keep: Keep,
-    ) -> Result<Plan> {
+    pub fn new(process: &oci::Process, linux: Option<&oci::Linux>, choices: Choices<'_>) -> Result<Plan> {
         let user = process.user();
-        let environment = Environment::new(process.env().as_deref().unwrap_or_default(), keep);
+        let Choices {
+            keep,
+            keyring,
+            notify,
+            ..
+        } = choices;
+        let variables = process.env().as_deref().unwrap_or_default();
+        let environment = Environment::new(variables, keep, notify);
         let seccomp = linux
             .and_then(|linux| linux.seccomp().as_ref())
             .map(Program::compile)

@@ -206,7 +206,7 @@ impl Mount {
         let path = clean(&bind.destination);
         let field = path.display().to_string();
         let attributes = match bind.read_only {
-            true => Change::set(attribute::RDONLY),
+            true => Change::set(attribute::RDONLY | attribute::NOSUID | attribute::NODEV | attribute::NOEXEC),
             false => Change::default(),
         };
         Ok(Mount {

@@ -42,7 +42,7 @@ pub struct ExtraBind {
     pub source: PathBuf,
     /// In the container, absolute.
     pub destination: PathBuf,
-    /// Whether the container may not write to it.
+    /// Whether the container may not write to it; it also has no programs and no devices there then.
     pub read_only: bool,
 }
 

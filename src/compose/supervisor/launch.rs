@@ -216,6 +216,8 @@ impl Stack {
             .arg("--log")
             .arg(log)
             .args(["--log-format", "json"])
+            // Whether a container is ready is for the supervisor to know, and not for the manager of whoever started it.
+            .env_remove("NOTIFY_SOCKET")
             .current_dir("/")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
