@@ -393,6 +393,53 @@ fn exec_detached_writes_its_pid_and_returns() {
 }
 
 #[test]
+fn the_texts_that_callers_look_for_begin_with_runcs_words() {
+    let host = Host::new();
+    let web = host.container("web").sleeping().running();
+    web.try_create()
+        .exits(1)
+        .fails_with(&["container with given ID already exists"]);
+    web.start()
+        .exits(1)
+        .fails_with(&["cannot start an already running container"]);
+    web.delete()
+        .exits(1)
+        .fails_with(&["cannot delete container", "that is not stopped: running"]);
+    web.exec(["/etc"])
+        .exits(255)
+        .fails_with(&["is a directory", "permission denied"]);
+    web.exec(["/etc/passwd"])
+        .exits(255)
+        .fails_with(&["permission denied"]);
+    web.exec(["/none"])
+        .exits(255)
+        .fails_with(&["no such file or directory"]);
+    web.exec(["none"])
+        .exits(255)
+        .fails_with(&["exec: \"none\": executable file not found in $PATH"]);
+    web.kill("KILL").succeeds();
+    web.wait_for_status("stopped");
+    web.exec(["true"])
+        .exits(255)
+        .fails_with(&["cannot exec in a stopped container"]);
+    web.start()
+        .exits(1)
+        .fails_with(&["cannot start a container that has stopped"]);
+    web.kill("TERM").exits(1).fails_with(&["container not running"]);
+    web.delete().succeeds();
+    web.kill("TERM")
+        .exits(1)
+        .fails_with(&["container does not exist"]);
+    web.delete().exits(1).fails_with(&["container does not exist"]);
+
+    let on_file = host.container("file").push(
+        "/mounts",
+        json!({"destination": "/etc/passwd", "source": "/proc", "type": "bind", "options": ["rbind"]}),
+    );
+    on_file.run().exits(1).fails_with(&["not a directory"]);
+}
+
+#[test]
 fn exec_into_a_container_that_does_not_run_is_refused() {
     let host = Host::new();
     let web = host.container("web").running();
@@ -621,6 +668,86 @@ fn root_moves_the_state_directory() {
     host.minirun(["--root", root, "state", web.id()]).succeeds();
     host.minirun(["--root", root, "delete", "--force", web.id()])
         .succeeds();
+}
+
+#[test]
+fn called_as_runc_it_says_so_and_has_its_containers_in_runcs_place() {
+    let host = Host::new();
+    let runc = host.dir().join("runc");
+    fs::copy(host.binary(), &runc).unwrap();
+    let version = host.command(&runc).args(["--version"]).output().succeeds();
+    assert!(version.stdout.starts_with("runc version "), "{version}");
+    let empty = host.command(&runc).args(["list", "-q"]).output().succeeds();
+    assert_eq!(empty.stdout, "");
+    let web = host.container("web").under(&runc).sleeping().running();
+    assert!(host.path("/run/runc").join(web.id()).join("record.json").exists());
+    host.minirun(["state", web.id()])
+        .exits(1)
+        .fails_with(&["does not exist"]);
+    web.delete_force().succeeds();
+}
+
+#[test]
+fn one_dash_is_enough_for_long_options() {
+    let host = Host::new();
+    let root = host.dir().join("one-dash");
+    let web = host.container("web").args(["echo", "-root"]);
+    let run = host
+        .runtime()
+        .args([
+            "-root",
+            root.to_str().unwrap(),
+            "run",
+            "-bundle",
+            web.bundle().to_str().unwrap(),
+        ])
+        .args(["-no-new-keyring", web.id()])
+        .output()
+        .succeeds();
+    assert_eq!(run.stdout, "-root\n");
+    assert!(root.exists());
+    let web = web.sleeping().running();
+    assert_eq!(
+        web.exec(["echo", "-root", "-all"]).succeeds().stdout,
+        "-root -all\n"
+    );
+}
+
+#[test]
+fn the_log_may_be_given_in_cruns_words() {
+    let host = Host::new();
+    let log = host.dir().join("crun.log");
+    let file = format!("file:{}", log.display());
+    host.minirun(["--log", &file, "--log-format", "json", "state", "nobody"])
+        .exits(1);
+    let line: Value = serde_json::from_str(&fs::read_to_string(&log).unwrap()).unwrap();
+    assert_eq!(line["level"], "error");
+    host.minirun(["--log", "journald:x", "list"])
+        .exits(1)
+        .fails_with(&["journald is not supported"]);
+}
+
+#[test]
+fn the_cgroup_manager_may_be_given_in_cruns_words() {
+    let host = Host::new();
+    let manager = |name: &'static str| host.runtime().args(["--cgroup-manager", name, "create"]);
+    let web = host.container("web").sleeping();
+    web.complete_create(manager("cgroupfs")).succeeds();
+    assert!(web.cgroup("memory").exists());
+    web.delete_force().succeeds();
+    // conmon's --cgroups=disabled: the container is where its caller is.
+    let web = host.container("free").sleeping();
+    web.complete_create(manager("disabled")).succeeds();
+    web.start().succeeds();
+    let own = |pid: &str| fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+    assert_eq!(own(&web.pid().to_string()), own("self"));
+    web.delete_force().succeeds();
+    let limited = host
+        .container("limited")
+        .edit(|config| config["linux"]["resources"] = json!({"pids": {"limit": 20}}));
+    limited.complete_create(manager("disabled")).exits(1);
+    assert!(!host.path("/run/minirun").join(limited.id()).exists());
+    host.minirun(["--cgroup-manager", "none", "list"]).exits(1);
 }
 
 #[test]

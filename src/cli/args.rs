@@ -142,14 +142,17 @@ pub(super) fn bundle(named: Option<&Path>) -> Result<PathBuf> {
     }
 }
 
-/// Go's flag parser takes long options with one dash, and one caller (go-runc) relies on it.
-pub(super) fn long_with_one_dash(arg: OsString) -> OsString {
-    if arg == "-no-subreaper" {
-        OsString::from("--no-subreaper")
-    } else {
-        arg
+/// `--log`: a path, which crun also takes behind `file:`.
+pub(super) fn log_file(text: &str) -> std::result::Result<PathBuf, String> {
+    match text.split_once(':') {
+        Some(("file", path)) => Ok(path.into()),
+        Some((other @ ("journald" | "syslog"), _)) => Err(format!("{other} is not supported; give a file")),
+        _ => Ok(text.into()),
     }
 }
+
+/// What the program may be called: ours, and those that callers know.
+pub(super) const NAMES: [&str; 3] = ["minirun", "runc", "crun"];
 
 /// The name under which we were called when callers know it, ours otherwise.
 pub(super) fn program_name(argv0: Option<&OsString>) -> String {
@@ -158,8 +161,8 @@ pub(super) fn program_name(argv0: Option<&OsString>) -> String {
         .and_then(Path::file_name)
         .and_then(|name| name.to_str());
     match name {
-        Some(name @ ("runc" | "crun")) => name.to_owned(),
-        _ => "minirun".to_owned(),
+        Some(name) if NAMES.contains(&name) => name.to_owned(),
+        _ => NAMES[0].to_owned(),
     }
 }
 
@@ -175,8 +178,18 @@ mod tests {
     }
 
     #[test]
-    fn one_dash_is_enough_for_the_option_that_a_caller_writes_so() {
-        assert_eq!(long_with_one_dash("-no-subreaper".into()), "--no-subreaper");
-        assert_eq!(long_with_one_dash("-b".into()), "-b");
+    fn the_log_is_a_path_also_behind_the_word_file() {
+        assert_eq!(log_file("/run/a:b.log"), Ok("/run/a:b.log".into()));
+        assert_eq!(log_file("file:log.json"), Ok("log.json".into()));
+        assert!(
+            log_file("journald:web")
+                .unwrap_err()
+                .contains("journald is not supported")
+        );
+        assert!(
+            log_file("syslog:web")
+                .unwrap_err()
+                .contains("syslog is not supported")
+        );
     }
 }

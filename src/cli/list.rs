@@ -1,7 +1,8 @@
 //! `minirun list`.
 
+use super::privileges;
 use super::table;
-use crate::container::store::{DEFAULT_ROOT, Store};
+use crate::container::store::Store;
 use crate::error::{Error, Kind, Result};
 use crate::log;
 use crate::spec::state::State;
@@ -23,7 +24,7 @@ enum Format {
 }
 
 pub(super) fn run(store: &Store, args: &Args) -> Result<u8> {
-    if !store.root().exists() && store.root() != std::path::Path::new(DEFAULT_ROOT) {
+    if !store.root().exists() && !privileges::is_default_root(store.root()) {
         return Err(Error::new(
             Kind::NotFound,
             format_args!("--root {} does not exist", store.root().display()),

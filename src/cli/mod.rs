@@ -20,6 +20,7 @@ mod list;
 mod logs;
 mod netd;
 mod network;
+mod one_dash;
 mod pause;
 mod privileges;
 mod ps;
@@ -55,11 +56,11 @@ struct Cli {
     /// Print the version and exit
     #[arg(short, long)]
     version: bool,
-    /// Directory of the containers' state [default: /run/minirun, or $XDG_RUNTIME_DIR/minirun]
+    /// Directory of the containers' state [default: /run/minirun, or $XDG_RUNTIME_DIR/minirun; called as runc or crun, that name]
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
     /// File to append the log to, instead of standard error
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = args::log_file)]
     log: Option<PathBuf>,
     /// Shape of the log's lines
     #[arg(long, value_name = "FORMAT", default_value = "text")]
@@ -70,6 +71,9 @@ struct Cli {
     /// Have systemd make the control groups of new containers: linux.cgroupsPath is slice:prefix:name then
     #[arg(long)]
     systemd_cgroup: bool,
+    /// Who makes the control groups of new containers; disabled: they stay in the caller's [default: cgroupfs]
+    #[arg(long, value_name = "WHO", conflicts_with = "systemd_cgroup")]
+    cgroup_manager: Option<privileges::CgroupManager>,
     /// Do without the control groups that the caller may not make; auto: unless the caller is root
     #[arg(long, value_name = "BOOL", default_value = "auto")]
     rootless: privileges::Flag,
@@ -144,7 +148,7 @@ pub fn command() -> clap::Command {
 
 /// The whole program: the exit status for the caller.
 pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
-    let args: Vec<OsString> = args.map(args::long_with_one_dash).collect();
+    let args = one_dash::with_two(args.collect());
     let name = args::program_name(args.first());
     let cli = match Cli::try_parse_from(&args) {
         Ok(cli) => cli,
@@ -170,7 +174,7 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
         }
         Ok(keep)
     });
-    match prepared.and_then(|keep| dispatch(&cli, command, keep)) {
+    match prepared.and_then(|keep| dispatch(&cli, command, &name, keep)) {
         Ok(status) => ExitCode::from(status),
         Err(error) => {
             log::error(&error);
@@ -200,16 +204,16 @@ fn enters_container(command: &Command) -> bool {
     matches!(command, Command::Create(_) | Command::Run(_) | Command::Exec(_))
 }
 
-fn dispatch(cli: &Cli, command: &Command, keep: crate::init::process::Keep) -> Result<u8> {
+fn dispatch(cli: &Cli, command: &Command, name: &str, keep: crate::init::process::Keep) -> Result<u8> {
     match command {
         Command::Features(_) => return features::run(),
         Command::Spec(args) => return spec::run(args),
         Command::Compose(args) if args.only_reads() => return compose::run(None, args),
         _ => {}
     }
-    let caller = privileges::caller(cli.rootless, cli.systemd_cgroup);
+    let caller = privileges::caller(cli.rootless, cli.systemd_cgroup, cli.cgroup_manager);
     privileges::check(command, caller)?;
-    let store = Store::new(privileges::root(cli.root.as_deref(), caller)?, caller);
+    let store = Store::new(privileges::root(cli.root.as_deref(), caller, name)?, caller);
     match command {
         Command::Checkpoint(args) => checkpoint::run(&store, args),
         Command::Compose(args) => compose::run(Some(&store), args),

@@ -23,6 +23,8 @@ pub struct Caller {
     pub rootless: Rootless,
     /// New containers' control groups are systemd's (`--systemd-cgroup`).
     pub systemd: bool,
+    /// New containers stay in the control groups of the caller (`--cgroup-manager disabled`).
+    pub without_cgroups: bool,
 }
 
 impl Caller {

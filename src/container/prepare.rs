@@ -86,7 +86,9 @@ pub(super) fn prepare(store: &Store, caller: Caller, options: &Options) -> Resul
     let id = options.id.as_str();
     let permitted;
     let mut scope = None;
-    let (available, cgroup) = if caller.systemd {
+    let (available, cgroup) = if caller.without_cgroups {
+        (&layout, Cgroup::None)
+    } else if caller.systemd {
         let (unit, cgroup) = plan_scope(&layout, caller, cgroups_path, id)?;
         scope = Some(unit);
         (&layout, cgroup)
@@ -101,7 +103,7 @@ pub(super) fn prepare(store: &Store, caller: Caller, options: &Options) -> Resul
         linux.and_then(|linux| linux.resources().as_ref()),
         available,
         match default_devices(&spec)? {
-            _ if caller.is_rootless() => DefaultDevices::Unenforced,
+            _ if caller.is_rootless() || caller.without_cgroups => DefaultDevices::Unenforced,
             asked => asked,
         },
     )?;

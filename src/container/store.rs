@@ -30,8 +30,8 @@ use crate::spec::id::Id;
 use crate::spec::load;
 use crate::spec::state::{State, Status};
 
-/// The default root of records.
-pub const DEFAULT_ROOT: &str = "/run/minirun";
+/// Where root's records are: below it, in a directory that is called as the program is.
+pub const RUN: &str = "/run";
 
 /// What networks, stacks and events keep beside the containers; no container may be called like it.
 const RESERVED: [&str; 4] = ["net", "compose", events::FILE, "events.1"];
@@ -341,6 +341,12 @@ impl Entry {
             _ => {}
         }
         fs::remove_dir(&self.path).os("remove", self.path.display())
+    }
+
+    /// Whether the snapshot of config.json is there. It is written when the control group has been found to be free, and
+    /// before any process of the container exists.
+    pub fn has_config(&self) -> bool {
+        self.path.join(CONFIG).exists()
     }
 
     /// config.json as it was at create.
