@@ -161,6 +161,35 @@ fn a_create_killed_before_any_of_its_calls_leaves_nothing_after_delete_force() {
 }
 
 #[test]
+fn a_create_killed_before_it_is_refused_a_used_cgroup_leaves_the_processes_in_it_alone() {
+    let host = Host::new();
+    let path = format!("/{}", host.unique("used"));
+    let in_group = |name: &str| {
+        host.container(name)
+            .sleeping()
+            .edit(|config| config["linux"]["cgroupsPath"] = json!(path))
+    };
+    let first = in_group("first").running();
+    let mut killed = 0;
+    for point in 0..1000 {
+        let second = in_group("second");
+        let create = second
+            .verb("create")
+            .after("kill -STOP $$")
+            .args(second.bundle_and_id());
+        let output = Traced::take(create.spawn()).killed_at(point);
+        second.delete_force().succeeds();
+        assert_eq!(first.status(), "running", "killed before call {point}");
+        if output.code != -9 {
+            output.exits(1).fails_with(&["container's cgroup is not empty"]);
+            break;
+        }
+        killed += 1;
+    }
+    assert!(killed > 5, "the tracer has seen {killed} calls only");
+}
+
+#[test]
 fn a_start_killed_before_any_of_its_calls_leaves_nothing_after_delete_force() {
     killed_at_every_call(&["start"], |container| drop(container.try_create().succeeds()));
 }

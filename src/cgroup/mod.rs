@@ -260,6 +260,16 @@ impl Cgroup {
         }
     }
 
+    /// Removes those directories that nobody is in, with the parents that minirun made, for a container that never had a
+    /// process: what is left is somebody else's.
+    pub fn delete_empty(&self) {
+        match self {
+            Cgroup::V1(v1) => v1.delete_empty(),
+            Cgroup::V2(v2) => drop(v2.delete_unused()),
+            Cgroup::None => {}
+        }
+    }
+
     /// Removes the directories, what the container made in them, and those parents that minirun made and that are empty now.
     /// Waits for processes that are about to leave. Nothing there is fine.
     ///

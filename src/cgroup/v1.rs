@@ -175,6 +175,12 @@ impl V1 {
         self.groups.iter().all(|group| group.place.remove_unused())
     }
 
+    pub(super) fn delete_empty(&self) {
+        for group in &self.groups {
+            group.place.remove_unused();
+        }
+    }
+
     pub(super) fn delete(&self, mut patience: Patience) -> Result<()> {
         let remove = |group: &Group| group.place.remove(|_| patience.pause()).err();
         let failures: Vec<_> = self.groups.iter().filter_map(remove).collect();

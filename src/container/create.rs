@@ -162,8 +162,16 @@ fn make(
         devices,
         plan,
     } = prepared;
-    entry
-        .save(record)
+    let written = match record.scope {
+        None => entry.save(record),
+        // systemd may refuse the unit, which is somebody else's then: it is named once it is ours.
+        Some(_) => entry.save(&Record {
+            scope: None,
+            cgroup: Cgroup::None,
+            ..record.clone()
+        }),
+    };
+    written
         .and_then(|()| match record.scope {
             None => record.cgroup.create(),
             Some(_) => Ok(()),
@@ -261,6 +269,8 @@ impl Stops for Creation<'_> {
                 self.record.cgroup = Cgroup::None;
                 return Err(error);
             }
+            // Until here the unit would have gone with its only process, which dies with us.
+            self.entry.save(self.record)?;
             self.record.cgroup.apply(self.limits)?;
             if let Some(owner) = self.cgroup_owner {
                 self.record.cgroup.delegate(owner)?;

@@ -179,7 +179,14 @@ pub fn destroy(entry: &Entry, record: &Record, poststop: Option<(&Hooks, &State)
     if let Some(hook) = record.hook {
         attempt(end_group(hook));
     }
-    let cgroup_is_gone = record.cgroup.delete_unused();
+    // A runtime that was killed may have been about to be refused the group: whoever is in it is not ours then.
+    let is_ours = record.creator.is_none() || entry.has_config();
+    let cgroup_is_gone = if is_ours {
+        record.cgroup.delete_unused()
+    } else {
+        record.cgroup.delete_empty();
+        true
+    };
     if !cgroup_is_gone {
         // The group first: it thaws what is frozen, and a frozen process does not die.
         attempt(record.cgroup.kill());
