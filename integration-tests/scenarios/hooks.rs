@@ -315,6 +315,35 @@ fn a_relative_hook_path_and_a_timeout_of_zero_are_refused_before_anything_is_mad
 }
 
 #[test]
+fn state_tells_hooks_where_the_container_is_in_its_life() {
+    let host = Host::new();
+    let container = host.container("web").sleeping();
+    let log = host.dir().join("states");
+    let hook = format!(
+        "{} state {} 2>&1 | grep -o -e '\"status\": \"[a-z]*' -e 'does not exist' >>{}",
+        host.binary().display(),
+        container.id(),
+        log.display()
+    );
+    let hooks = json!([{"path": "/bin/sh", "args": ["sh", "-c", hook], "env": ["PATH=/bin:/usr/bin"]}]);
+    let container = container.edit(|config| {
+        config["hooks"] = json!({"createRuntime": hooks, "poststart": hooks, "poststop": hooks});
+    });
+    container.try_create().succeeds();
+    container.start().succeeds();
+    container.delete_force().succeeds();
+    let states = lines(&log);
+    assert_eq!(
+        states,
+        [
+            "\"status\": \"creating",
+            "\"status\": \"running",
+            "does not exist"
+        ]
+    );
+}
+
+#[test]
 fn delete_force_ends_a_create_whose_hook_hangs() {
     let host = Host::new();
     let container = host.container("web");

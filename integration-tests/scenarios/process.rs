@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::json;
 
-use crate::harness::{ConsoleSocket, Host};
+use crate::harness::{ConsoleSocket, Host, skip};
 
 /// The shell's descriptors. A command behind `ls` keeps the shell from becoming `ls`, whose directory would be among them.
 const OPEN_DESCRIPTORS: &str = "ls /proc/$$/fd; :";
@@ -346,6 +346,23 @@ fn listen_fds_are_handed_on_with_the_variables_that_announce_them() {
         .output()
         .succeeds();
     assert_eq!(run.stdout, "2 1\n0\n1\n2\n3\n4\n");
+}
+
+#[test]
+fn processes_have_a_session_keyring_of_their_own_unless_told() {
+    let host = Host::new();
+    let web = host.container("web").sh("cat /proc/keys").edit(|config| {
+        // Docker masks this file.
+        config["linux"]["maskedPaths"] = json!([]);
+    });
+    let own = format!("_ses.{}", web.id());
+    let output = web.run().succeeds();
+    if output.stdout.is_empty() {
+        skip!("needs a kernel with keyrings");
+    }
+    assert!(output.stdout.contains(&own), "{output}");
+    let output = web.run_with(&["--no-new-keyring"]).succeeds();
+    assert!(!output.stdout.contains(&own), "{output}");
 }
 
 #[test]
