@@ -57,6 +57,10 @@ impl Manager {
         for limit in [UnixStream::set_read_timeout, UnixStream::set_write_timeout] {
             limit(&socket, Some(PATIENCE)).os("set up", path.display())?;
         }
+        Manager::over(socket)
+    }
+
+    fn over(socket: UnixStream) -> Result<Manager> {
         let mut manager = Manager {
             socket,
             serial: 0,
@@ -67,12 +71,17 @@ impl Manager {
     }
 
     /// The kernel tells the manager who calls (D-Bus specification, "Authentication Protocol": EXTERNAL without a name).
+    ///
+    /// All of it in one piece, before the answers: what comes in one read with BEGIN, sd-bus leaves lying until more
+    /// comes. So the first call has to come after BEGIN was read, which the answers prove.
     fn introduce(&mut self) -> Result<()> {
-        self.send(b"\0AUTH EXTERNAL\r\n")?;
+        self.send(b"\0AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n")?;
         let mut answer = self.line()?;
+        // DATA is asked for, or answered as well when it was not.
         if answer.starts_with("DATA") {
-            self.send(b"DATA\r\n")?;
             answer = self.line()?;
+        } else if answer.starts_with("OK") {
+            self.line()?;
         }
         if !answer.starts_with("OK") {
             return Err(Error::new(
@@ -80,7 +89,7 @@ impl Manager {
                 format_args!("systemd does not let this user in: {}", answer.trim()),
             ));
         }
-        self.send(b"BEGIN\r\n")
+        Ok(())
     }
 
     fn send(&mut self, bytes: &[u8]) -> Result<()> {
@@ -191,5 +200,35 @@ impl Manager {
         let mut value = answer.body();
         let _signature = value.signature();
         Ok(value.text().unwrap_or_default().to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_never_arrives_together_with_the_end_of_the_introduction() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let server = std::thread::spawn(move || {
+            let mut first = [0; 256];
+            let length = theirs.read(&mut first).unwrap();
+            theirs.write_all(b"DATA\r\nOK 0123456789abcdef\r\n").unwrap();
+            let mut rest = Vec::new();
+            theirs.read_to_end(&mut rest).unwrap();
+            (first[..length].to_vec(), rest)
+        });
+        drop(Manager::over(ours).unwrap());
+        let (first, rest) = server.join().unwrap();
+        assert_eq!(first, b"\0AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n");
+        assert_eq!(rest, b"");
+    }
+
+    #[test]
+    fn who_is_not_let_in_is_told_so() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        theirs.write_all(b"REJECTED\r\n").unwrap();
+        let error = Manager::over(ours).err().unwrap().to_string();
+        assert!(error.contains("does not let this user in: REJECTED"), "{error}");
     }
 }
