@@ -1,8 +1,10 @@
 #!/bin/sh
-# `make test-vm`: scenarios and the unit tests of control groups, in the cgroup v2 machine.
+# `make test-vm`: scenarios and the unit tests of control groups, in the cgroup v2 machine; then those of systemd's driver,
+# in a second machine whose first process is systemd.
 #
 #   run.sh [FILTER...]        runs the scenarios whose names contain one of the filters; without one, those of the
-#                             file `smoke`, which is what differs from cgroup v1; with ALL=1 in the environment, all
+#                             file `smoke`, which is what differs from cgroup v1; with ALL=1 in the environment, all.
+#                             With SYSTEMD=1 the filters are for the machine with systemd
 #
 # MINIRUN_BIN is the runtime (default bin/minirun). MINIRUN_TEST_BIN, the scenarios, and MINIRUN_UNIT_TEST_BIN, the unit
 # tests, are built here unless given.
@@ -45,19 +47,33 @@ for program in runc nft ip setpriv unshare; do
 done
 profile=/usr/share/containers/seccomp.json
 [ ! -e $profile ] || options="$options --file $profile"
-# One thread: the machine has one processor. The second program runs even when the first failed.
-# shellcheck disable=SC2086 # the options are words, the paths of a build tree have no blanks
-"$here/boot.sh" --timeout "${MINIRUN_VM_TIMEOUT:-1800}" $options \
-    --file "$stripped/runtime:/usr/bin/minirun" \
-    --file "$stripped/scenarios:/usr/bin/scenarios" --file "$stripped/minirun:/usr/bin/unit-tests" \
-    "export MINIRUN_BIN=/usr/bin/minirun MINIRUN_CRASH_ROUNDS=${MINIRUN_CRASH_ROUNDS:-15}
-    failed=0
-    scenarios --test-threads=1 $scenarios || failed=1
-    [ $# -gt 0 ] || unit-tests --test-threads=1 cgroup::tests || failed=1
-    # At last as a host whose kernel has less.
-    if [ $# -eq 0 ]; then
+machine() {
+    # shellcheck disable=SC2086 # the options are words, the paths of a build tree have no blanks
+    "$here/boot.sh" --timeout "${MINIRUN_VM_TIMEOUT:-1800}" $options \
+        --file "$stripped/runtime:/usr/bin/minirun" --file "$stripped/scenarios:/usr/bin/scenarios" "$@"
+}
+# One thread: the machine has one processor.
+command="export MINIRUN_BIN=/usr/bin/minirun MINIRUN_CRASH_ROUNDS=${MINIRUN_CRASH_ROUNDS:-15}
+    scenarios --test-threads=1"
+
+if [ $# -gt 0 ] && [ "${SYSTEMD:-}" != 1 ]; then
+    machine "$command $*"
+    exit
+fi
+failed=0
+if [ $# -eq 0 ]; then
+    # What follows runs even when something failed. At last as a host whose kernel has less.
+    machine --file "$stripped/minirun:/usr/bin/unit-tests" "$command $scenarios
+        failed=\$?
+        unit-tests --test-threads=1 cgroup::tests || failed=1
         rm -r /lib/modules
         rmmod udp_diag tcp_diag inet_diag nf_conntrack_netlink
         MINIRUN_WITHOUT_MODULES=1 scenarios --test-threads=1 a_kernel_that_lists_no_connections || failed=1
-    fi
-    exit \$failed"
+        exit \$failed" || failed=1
+    set -- systemd::
+fi
+# There nothing may be skipped for want of systemd.
+echo "vm: the machine with systemd"
+machine --systemd yes "[ -d /run/systemd/system ] && [ -e /sys/fs/cgroup/cgroup.controllers ] || exit 1
+    $command $*" || failed=1
+exit $failed
