@@ -153,8 +153,9 @@ fn a_live_table_goes_on_until_it_is_ended_and_notices_new_containers() {
     wait_until("the container is shown twice", || {
         live.stdout().matches(web.id()).count() >= 2
     });
-    live.signal(Signal::SIGINT);
-    assert_eq!(live.wait().code, -(Signal::SIGINT as i32));
+    // Not SIGINT, which whoever runs the tests in the background has ignored for all of them.
+    live.signal(Signal::SIGTERM);
+    assert_eq!(live.wait().code, -(Signal::SIGTERM as i32));
 }
 
 #[test]
