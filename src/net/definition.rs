@@ -223,14 +223,8 @@ pub(super) fn check_mtu(mtu: Option<u32>, ipv6: bool) -> std::result::Result<(),
 
 /// Removes what killed commands were writing. The caller holds the shared lock.
 pub(super) fn sweep(dirs: &Dirs) -> Result<()> {
-    for directory in [&dirs.lib, &dirs.run] {
-        for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-            if entry.file_name().as_encoded_bytes().ends_with(b".json.new") {
-                file::remove(&entry.path())?;
-            }
-        }
-    }
-    Ok(())
+    file::sweep(&dirs.lib)?;
+    file::sweep(&dirs.run)
 }
 
 /// Whether anybody in `taken` has addresses of the network: the error says who.

@@ -76,6 +76,19 @@ pub(super) fn temporary(path: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
+/// Removes what killed commands were writing in this directory, which need not exist. The caller holds the lock of those who
+/// write there.
+pub(super) fn sweep(directory: &Path) -> Result<()> {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        let is_temporary = entry.file_name().as_encoded_bytes().ends_with(b".new");
+        // A network may have such a name, and its directory with it.
+        if is_temporary && entry.file_type().is_ok_and(|kind| kind.is_file()) {
+            remove(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 /// Puts `value` as JSON in place of the file, by a temporary name and rename. The caller holds a lock that keeps other
 /// writers out.
 pub(super) fn replace(path: &Path, value: &impl Serialize, durability: Durability) -> Result<()> {

@@ -9,9 +9,10 @@ use std::os::fd::AsFd as _;
 use super::address::lease::{Lease, Leases, Links as _, Liveness};
 use super::definition::{self, Definition, Dirs};
 use super::file::{self, Lock};
+use super::kernel::bridge;
 use super::kernel::link::Host;
 use super::kernel::routes::{Candidate, Defaults};
-use super::{firewall, kernel::bridge, membership, names};
+use super::{firewall, membership, names};
 use crate::error::Result;
 
 /// The locks of all networks in the order of their names, and the shared one: nobody attaches or detaches meanwhile.
@@ -98,6 +99,7 @@ impl Reconciliation<'_> {
         let Some(definition) = Definition::load(self.dirs, name)? else {
             return Ok(());
         };
+        file::sweep(&self.dirs.network(name))?;
         let leases = Leases::new(name, self.dirs.network(name));
         let mut living = Vec::new();
         for lease in leases.all()? {

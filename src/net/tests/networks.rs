@@ -351,3 +351,26 @@ fn a_definition_that_cannot_be_read_is_told_by_file_and_field() {
         }
     });
 }
+
+#[test]
+fn reconcile_removes_what_killed_commands_were_writing() {
+    sandbox(|host| {
+        let web = namespace();
+        host.attach("web", &web, &["default"]).unwrap();
+        let halves = [
+            host.dirs.lib.join("default.json.new"),
+            host.dirs.run.join(".host.json.new"),
+            host.dirs.network("default").join("firewall.json.new"),
+            host.dirs.network("default").join("lease.new"),
+        ];
+        for half in &halves {
+            std::fs::write(half, "{").unwrap();
+        }
+        crate::net::reconcile(&host.dirs).unwrap();
+        for half in &halves {
+            assert!(!half.exists(), "{}", half.display());
+        }
+        host.delete("web", web, &["default"]);
+        host.assert_nothing_left();
+    });
+}
