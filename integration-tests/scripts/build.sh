@@ -15,7 +15,7 @@ examples=("${@:2}")
 machine=$(uname -m)
 target=$machine-unknown-linux-musl
 # At a fixed address: relocating itself is a sixth of what a short command takes (docs/decisions/release-build.md).
-export RUSTFLAGS="${RUSTFLAGS:-} -C relocation-model=static"
+export RUSTFLAGS="${RUSTFLAGS:-} -C relocation-model=static -C symbol-mangling-version=v0"
 if [ ! -d "$(rustc --print target-libdir --target "$target" 2>/dev/null)" ]; then
     target=$machine-unknown-linux-gnu
     RUSTFLAGS+=" -C target-feature=+crt-static"
