@@ -2,10 +2,10 @@
 
 use std::process::ExitCode;
 
-use minirun::sys::heap::Heap;
+use minirun::sys::heap::Program;
 
 #[global_allocator]
-static HEAP: Heap = Heap::new();
+static HEAP: Program = Program;
 
 fn main() -> ExitCode {
     minirun::cli::main(std::env::args_os())

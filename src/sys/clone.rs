@@ -6,6 +6,8 @@ use nix::errno::Errno;
 use nix::sched::CloneFlags;
 use nix::unistd::Pid;
 
+use super::heap;
+
 /// linux/sched.h; libc's constant of this name has 32 bits and overflows.
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
@@ -113,6 +115,7 @@ pub fn spawn(options: Options<'_>, child: impl FnOnce() -> u8) -> nix::Result<Ch
         args.cgroup = directory.as_raw_fd().unsigned_abs().into();
     }
     args.flags = flags;
+    heap::leave_to_both();
     // SAFETY: the structure is live and has the size given; without CLONE_VM the child gets a copy of all memory, so
     // no memory is shared and the child goes on with a stack of its own.
     let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<CloneArgs>()) };

@@ -11,6 +11,10 @@
 //!
 //! One flag guards it. Whoever finds it set goes to the C library, or lets his piece go to waste, rather than wait: so a process that is
 //! cloned while another thread allocates finds a heap that works.
+//!
+//! A clone shares its parent's pages until one of both writes to them: then the kernel copies the page, which costs more than twice
+//! what a fresh one does. So before a clone the heap is left as it is ([`leave_to_both`]): what was handed out until then is read and written by
+//! its owners, but giving it back writes nothing, and both sides go on in pages of their own.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::UnsafeCell;
@@ -19,17 +23,52 @@ use std::ptr::{NonNull, copy_nonoverlapping, null_mut};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Bytes at hand. What nobody touches costs nothing.
-const ARENA: usize = 512 << 10;
-/// The largest piece that is taken from the arena.
-const LARGEST: usize = 32 << 10;
+const ARENA: usize = 1 << 20;
+/// The largest piece that is taken from the arena: the buffer for a container's messages.
+const LARGEST: usize = 64 << 10;
+/// The kernel's unit of memory; a larger one does no harm.
+const PAGE: usize = 4 << 10;
 /// The alignment of every piece, and the smallest size.
 const GRAIN: usize = 16;
 /// Classes below this are multiples of [`GRAIN`]; above, there are four for each power of two.
 const FINE: usize = 8 * GRAIN;
 const CLASSES: usize = class(LARGEST).0 + 1;
 
-/// The heap of a binary: `#[global_allocator] static HEAP: Heap = Heap::new();`
-pub struct Heap {
+/// The heap of a binary: `#[global_allocator] static HEAP: Program = Program;`
+pub struct Program;
+
+static PROGRAM: Heap = Heap::new();
+
+/// Keeps what the program's heap holds as it is, for the sake of a clone that is about to be made. A piece that is given back
+/// later is lost, to the arena's size at most.
+pub fn leave_to_both() {
+    PROGRAM.leave_to_both();
+}
+
+// SAFETY: a heap's promises are its own.
+unsafe impl GlobalAlloc for Program {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller's promises, here and below.
+        unsafe { PROGRAM.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: as above.
+        unsafe { PROGRAM.alloc_zeroed(layout) }
+    }
+
+    unsafe fn dealloc(&self, piece: *mut u8, layout: Layout) {
+        // SAFETY: as above.
+        unsafe { PROGRAM.dealloc(piece, layout) }
+    }
+
+    unsafe fn realloc(&self, piece: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // SAFETY: as above.
+        unsafe { PROGRAM.realloc(piece, layout, size) }
+    }
+}
+
+struct Heap {
     busy: AtomicBool,
     state: UnsafeCell<State>,
     arena: UnsafeCell<MaybeUninit<Arena>>,
@@ -39,8 +78,10 @@ pub struct Heap {
 struct Arena([u8; ARENA]);
 
 struct State {
-    /// Bytes of the arena that were ever handed out.
+    /// Bytes of the arena that were ever handed out. What lies behind them is zero.
     used: usize,
+    /// What lies before this belongs to both sides of a clone.
+    left: usize,
     /// What was given back, by class.
     free: [Option<NonNull<Free>>; CLASSES],
 }
@@ -69,16 +110,12 @@ unsafe impl Sync for Heap {}
 
 impl Heap {
     /// An empty heap; it takes no time and no memory.
-    #[must_use]
-    #[expect(
-        clippy::new_without_default,
-        reason = "a heap is a static, whose value has to be constant"
-    )]
-    pub const fn new() -> Self {
+    const fn new() -> Self {
         Heap {
             busy: AtomicBool::new(false),
             state: UnsafeCell::new(State {
                 used: 0,
+                left: 0,
                 free: [None; CLASSES],
             }),
             arena: UnsafeCell::new(MaybeUninit::zeroed()),
@@ -102,31 +139,52 @@ impl Heap {
         NonNull::from(&self.arena).cast()
     }
 
-    /// Whether a piece is one of the arena's.
+    /// Where in the arena a piece lies, if it is one of the arena's.
+    fn place(&self, piece: *mut u8) -> Option<usize> {
+        Some(piece.addr().wrapping_sub(self.start().addr().get())).filter(|place| *place < ARENA)
+    }
+
     fn owns(&self, piece: *mut u8) -> bool {
-        piece.addr().wrapping_sub(self.start().addr().get()) < ARENA
+        self.place(piece).is_some()
+    }
+
+    /// A piece, and whether it is known to be zero.
+    fn piece(&self, layout: Layout) -> Option<(NonNull<u8>, bool)> {
+        if layout.size() > LARGEST || layout.align() > GRAIN {
+            return None;
+        }
+        let (class, size) = class(layout.size());
+        self.with(|state, arena| state.take(class, size, arena)).flatten()
+    }
+
+    fn leave_to_both(&self) {
+        self.with(|state, _| {
+            state.used = state.used.next_multiple_of(PAGE).min(ARENA);
+            state.left = state.used;
+            state.free = [None; CLASSES];
+        });
     }
 }
 
 impl State {
-    /// A piece of this class: the one that was given back last, or a new one.
-    fn take(&mut self, class: usize, size: usize, arena: NonNull<u8>) -> Option<NonNull<u8>> {
+    /// A piece of this class: the one that was given back last, or a new one, which is zero.
+    fn take(&mut self, class: usize, size: usize, arena: NonNull<u8>) -> Option<(NonNull<u8>, bool)> {
         let list = self.free.get_mut(class)?;
         if let Some(piece) = *list {
             // SAFETY: pieces in the list are the arena's and nobody else's since `give` has written this value there.
             *list = unsafe { piece.as_ref() }.next;
-            return Some(piece.cast());
+            return Some((piece.cast(), false));
         }
         let end = self.used.checked_add(size).filter(|end| *end <= ARENA)?;
         // SAFETY: `used` is at most ARENA.
         let piece = unsafe { arena.add(self.used) };
         self.used = end;
-        Some(piece)
+        Some((piece, true))
     }
 
     /// Takes a piece of this class back.
-    fn give(&mut self, class: usize, piece: NonNull<u8>) {
-        let Some(list) = self.free.get_mut(class) else {
+    fn give(&mut self, class: usize, place: usize, piece: NonNull<u8>) {
+        let Some(list) = self.free.get_mut(class).filter(|_| place >= self.left) else {
             return;
         };
         let piece = piece.cast::<Free>();
@@ -140,37 +198,33 @@ impl State {
 // hands of one owner until they come back; all others are the C library's.
 unsafe impl GlobalAlloc for Heap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        if layout.size() <= LARGEST && layout.align() <= GRAIN {
-            let (class, size) = class(layout.size());
-            if let Some(Some(piece)) = self.with(|state, arena| state.take(class, size, arena)) {
-                return piece.as_ptr();
-            }
+        match self.piece(layout) {
+            Some((piece, _)) => piece.as_ptr(),
+            // SAFETY: the caller's promises.
+            None => unsafe { System.alloc(layout) },
         }
-        // SAFETY: the caller's promises.
-        unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        if layout.size() > LARGEST {
+        match self.piece(layout) {
+            Some((piece, true)) => piece.as_ptr(),
+            Some((piece, false)) => {
+                // SAFETY: it has that many bytes.
+                unsafe { piece.write_bytes(0, layout.size()) };
+                piece.as_ptr()
+            }
             // SAFETY: the caller's promises. What is fresh from the kernel need not be cleared.
-            return unsafe { System.alloc_zeroed(layout) };
+            None => unsafe { System.alloc_zeroed(layout) },
         }
-        // SAFETY: the caller's promises.
-        let piece = unsafe { self.alloc(layout) };
-        if !piece.is_null() {
-            // SAFETY: it has that many bytes.
-            unsafe { piece.write_bytes(0, layout.size()) };
-        }
-        piece
     }
 
     unsafe fn dealloc(&self, piece: *mut u8, layout: Layout) {
-        if !self.owns(piece) {
+        let Some(place) = self.place(piece) else {
             // SAFETY: it is not ours, so `alloc` or `realloc` had it from there.
             return unsafe { System.dealloc(piece, layout) };
-        }
+        };
         if let Some(piece) = NonNull::new(piece) {
-            self.with(|state, _| state.give(class(layout.size()).0, piece));
+            self.with(|state, _| state.give(class(layout.size()).0, place, piece));
         }
     }
 
@@ -230,6 +284,48 @@ mod tests {
             heap.dealloc(first, layout);
             assert_ne!(heap.alloc(other), first);
             assert_eq!(heap.alloc(layout), first);
+        }
+    }
+
+    #[test]
+    fn what_was_there_before_a_clone_is_neither_handed_out_again_nor_written_to_when_given_back() {
+        static HEAP: Heap = Heap::new();
+        let heap = &HEAP;
+        let layout = Layout::from_size_align(100, 8).unwrap();
+        // SAFETY: as above; a piece that was left to both stays readable.
+        unsafe {
+            let given = heap.alloc(layout);
+            let kept = heap.alloc(layout);
+            kept.write_bytes(7, 100);
+            heap.dealloc(given, layout);
+            heap.leave_to_both();
+            let own = heap.alloc(layout);
+            assert!(own != given && heap.place(own).unwrap().is_multiple_of(PAGE));
+            heap.dealloc(kept, layout);
+            assert_eq!(std::slice::from_raw_parts(kept, 100), [7; 100]);
+            heap.dealloc(own, layout);
+            assert_eq!(heap.alloc(layout), own);
+        }
+    }
+
+    #[test]
+    fn zeroed_pieces_are_zero_new_or_not() {
+        static HEAP: Heap = Heap::new();
+        let heap = &HEAP;
+        let layout = Layout::from_size_align(LARGEST, 8).unwrap();
+        // SAFETY: as above.
+        unsafe {
+            for _ in 0..2 {
+                let piece = heap.alloc_zeroed(layout);
+                assert!(heap.owns(piece));
+                assert!(
+                    std::slice::from_raw_parts(piece, LARGEST)
+                        .iter()
+                        .all(|byte| *byte == 0)
+                );
+                piece.write_bytes(9, LARGEST);
+                heap.dealloc(piece, layout);
+            }
         }
     }
 
