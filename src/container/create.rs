@@ -334,9 +334,9 @@ impl Stops for Creation<'_> {
                 continue;
             }
             self.hooks_ran = true;
-            let state = init::hook_state(&self.plan.state, Status::Creating, child.pid);
+            let state = || init::hook_state(&self.plan.state, Status::Creating, child.pid);
             let (entry, record) = (self.entry, &mut *self.record);
-            self.plan.hooks.run(point, &state, |hook| {
+            self.plan.hooks.run(point, state, |hook| {
                 record.hook = Some(Process::of(hook)?);
                 entry.save(record)
             })?;

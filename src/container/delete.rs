@@ -224,8 +224,8 @@ pub fn destroy(entry: &Entry, record: &Record, poststop: Option<(&Hooks, &State)
         });
     }
     if let Some((hooks, state)) = poststop {
-        let state = init::hook_state(state, Status::Stopped, Pid::from_raw(0));
-        hooks.run(Point::Poststop, &state, |_| Ok(()))?;
+        let state = || init::hook_state(state, Status::Stopped, Pid::from_raw(0));
+        hooks.run(Point::Poststop, state, |_| Ok(()))?;
     }
     Ok(())
 }

@@ -204,8 +204,8 @@ impl Restoration<'_> {
                 continue;
             }
             self.hooks_ran = true;
-            let state = init::hook_state(&plan.state, Status::Creating, pid);
-            plan.hooks.run(point, &state, |hook| {
+            let state = || init::hook_state(&plan.state, Status::Creating, pid);
+            plan.hooks.run(point, state, |hook| {
                 record.hook = Some(Process::of(hook)?);
                 self.entry.save(record)
             })?;

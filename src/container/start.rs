@@ -100,8 +100,8 @@ pub fn run_poststart(entry: &Entry, record: &mut Record, hooks: &Hooks, state: &
         return Ok(());
     }
     let pid = Pid::from_raw(record.init.map_or(0, |init| init.pid));
-    let state_json = init::hook_state(state, Status::Running, pid);
-    let ran = hooks.run(Point::Poststart, &state_json, |hook| {
+    let state_json = || init::hook_state(state, Status::Running, pid);
+    let ran = hooks.run(Point::Poststart, state_json, |hook| {
         record.hook = Some(Process::of(hook)?);
         entry.save(record)
     });

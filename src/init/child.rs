@@ -64,9 +64,9 @@ fn script(plan: &Plan, inherited: &Inherited<'_>, channel: &mut Channel) -> Resu
     channel.report(&ToParent::Mounted)?;
     wait_for(channel, ToChild::Continue);
 
-    let state = |status| hook_state(&plan.state, status, Pid::this());
+    let state = |status| move || hook_state(&plan.state, status, Pid::this());
     plan.hooks
-        .run(Point::CreateContainer, &state(Status::Creating), |_| Ok(()))?;
+        .run(Point::CreateContainer, state(Status::Creating), |_| Ok(()))?;
     if let Some(size) = plan.process.as_ref().and_then(|process| process.terminal) {
         set_up_console(plan, root.root(), size, channel)?;
     }
@@ -102,7 +102,7 @@ fn script(plan: &Plan, inherited: &Inherited<'_>, channel: &mut Channel) -> Resu
     match settled {
         Some(process) => Err(process.execute(channel, || {
             plan.hooks
-                .run(Point::StartContainer, &state(Status::Created), |_| Ok(()))
+                .run(Point::StartContainer, state(Status::Created), |_| Ok(()))
         })),
         None => Err(Error::invalid(
             "process",

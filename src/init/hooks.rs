@@ -112,16 +112,25 @@ impl Hooks {
         self.0.iter().any(|hook| hook.point == point)
     }
 
-    /// Runs the hooks of a point in order, each with `state` on its standard input. Before a hook starts, `recorded` is
-    /// called with its process group.
+    /// Runs the hooks of a point in order, each with `state` on its standard input, which is asked for only when there are any.
+    /// Before a hook starts, `recorded` is called with its process group.
     ///
     /// # Errors
     /// The first hook that cannot be run, fails, or takes longer than its timeout; hooks after it do not run. For
     /// poststop hooks that is a warning only, and the others run.
-    pub fn run(&self, point: Point, state: &str, mut recorded: impl FnMut(Pid) -> Result<()>) -> Result<()> {
+    pub fn run(
+        &self,
+        point: Point,
+        state: impl FnOnce() -> String,
+        mut recorded: impl FnMut(Pid) -> Result<()>,
+    ) -> Result<()> {
+        if !self.any(point) {
+            return Ok(());
+        }
+        let state = state();
         for hook in self.0.iter().filter(|hook| hook.point == point) {
             let (name, index, path) = (point.name(), hook.index, hook.path.to_string_lossy());
-            match hook.run(state, &mut recorded) {
+            match hook.run(&state, &mut recorded) {
                 Ok(()) => {}
                 Err(error) if point == Point::Poststop => {
                     log::warn(error.during(format_args!("error running {name} hook #{index} {path}")));
@@ -296,7 +305,7 @@ mod tests {
 
     fn run(hooks: &Hooks) -> std::result::Result<(), String> {
         hooks
-            .run(Point::CreateRuntime, "{\"id\":\"x\"}", |_| Ok(()))
+            .run(Point::CreateRuntime, || "{\"id\":\"x\"}".into(), |_| Ok(()))
             .map_err(|error| error.to_string())
     }
 
@@ -335,9 +344,11 @@ mod tests {
     fn a_hook_does_not_start_when_it_could_not_be_recorded() {
         let hooks = shell("echo started >&2; exit 9", None);
         let error = hooks
-            .run(Point::CreateRuntime, "{}", |_| {
-                Err(Error::new(Kind::Os, "disk full"))
-            })
+            .run(
+                Point::CreateRuntime,
+                || "{}".into(),
+                |_| Err(Error::new(Kind::Os, "disk full")),
+            )
             .unwrap_err();
         assert!(error.to_string().ends_with("disk full"));
     }
