@@ -47,13 +47,23 @@ impl Process {
     /// # Errors
     /// Those of pidfd_open(2) and of reading procfs.
     pub fn open(self) -> Result<Option<OwnedFd>> {
-        let pidfd = match pidfd::open(Pid::from_raw(self.pid)) {
-            Ok(pidfd) => pidfd,
-            Err(Errno::ESRCH) => return Ok(None),
-            Err(errno) => return Err(Error::os("open pidfd of", self.pid, errno)),
+        let Some(pidfd) = self.open_number()? else {
+            return Ok(None);
         };
         // Checked after opening: the descriptor cannot come to mean another process any more.
         Ok(self.is_alive()?.then_some(pidfd))
+    }
+
+    /// A descriptor for whoever has the number: for this process only if it [is alive](Process::is_alive) afterwards.
+    ///
+    /// # Errors
+    /// Those of pidfd_open(2).
+    pub fn open_number(self) -> Result<Option<OwnedFd>> {
+        match pidfd::open(Pid::from_raw(self.pid)) {
+            Ok(pidfd) => Ok(Some(pidfd)),
+            Err(Errno::ESRCH) => Ok(None),
+            Err(errno) => Err(Error::os("open pidfd of", self.pid, errno)),
+        }
     }
 }
 

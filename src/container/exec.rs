@@ -52,6 +52,11 @@ pub fn exec(
 ) -> Result<u8> {
     let (entry, record) = store.read(id)?;
     let refuse = |why: &str| Error::new(Kind::WrongState, why);
+    // Before the state is asked for, which looks whether this is still the first process.
+    let leader = match record.init {
+        Some(leader) => leader.open_number()?.map(|pidfd| (leader, pidfd)),
+        None => None,
+    };
     match entry.status(&record)? {
         Status::Stopped => return Err(refuse("cannot exec in a stopped container")),
         Status::Creating => return Err(refuse("cannot exec in a container that is being created")),
@@ -78,9 +83,7 @@ pub fn exec(
         namespaces: init::namespaces::Plan::new(&spec),
     };
 
-    let stopped = || refuse("cannot exec in a stopped container");
-    let leader = record.init.ok_or_else(stopped)?;
-    let pidfd = leader.open()?.ok_or_else(stopped)?;
+    let (leader, pidfd) = leader.ok_or_else(|| refuse("cannot exec in a stopped container"))?;
     let handles = || match options.subgroups.as_slice() {
         [] => record.cgroup.join_handles().map(join),
         subgroups => record.cgroup.join_below(subgroups).map(join),
