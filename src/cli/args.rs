@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::plain::{Line, Plain};
 use crate::container::network::Flags;
 use crate::container::notify::Manager;
 use crate::container::options::{Options, Terminal};
@@ -63,6 +64,28 @@ pub struct NetworkArgs {
     /// The container's own name
     #[arg(long, value_name = "NAME")]
     pub hostname: Option<String>,
+}
+
+impl Plain for CreateArgs {
+    fn take(line: &mut Line) -> Option<Self> {
+        Some(CreateArgs {
+            bundle: line.value("bundle")?,
+            console_socket: line.value("console-socket")?,
+            pidfd_socket: line.value("pidfd-socket")?,
+            pid_file: line.value("pid-file")?,
+            no_pivot: line.flag("no-pivot"),
+            no_new_keyring: line.flag("no-new-keyring"),
+            preserve_fds: line.value("preserve-fds")?.unwrap_or(0),
+            network: NetworkArgs {
+                network: line.values("network")?,
+                publish: line.values("publish")?,
+                dns: line.values("dns")?,
+                dns_search: line.values("dns-search")?,
+                add_host: line.values("add-host")?,
+                hostname: line.value("hostname")?,
+            },
+        })
+    }
 }
 
 impl NetworkArgs {

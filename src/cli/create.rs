@@ -1,6 +1,7 @@
 //! `minirun create`.
 
 use super::args::{CreateArgs, bundle};
+use super::plain::{Line, Plain};
 use crate::container::create::{self, Starter};
 use crate::container::options::Terminal;
 use crate::container::store::Store;
@@ -15,6 +16,17 @@ pub(super) struct Args {
     id: Id,
     #[command(flatten)]
     pub(super) create: CreateArgs,
+}
+
+impl Plain for Args {
+    const SHORT: &'static [(&'static str, &'static str)] = &[("b", "bundle"), ("p", "publish")];
+
+    fn take(line: &mut Line) -> Option<Self> {
+        Some(Args {
+            id: line.word()?,
+            create: CreateArgs::take(line)?,
+        })
+    }
 }
 
 pub(super) fn run(store: &Store, args: &Args, keep: Keep) -> Result<u8> {

@@ -1,5 +1,6 @@
 //! `minirun delete`.
 
+use super::plain::{Line, Plain};
 use crate::container::delete;
 use crate::container::store::Store;
 use crate::error::Result;
@@ -13,6 +14,17 @@ pub(super) struct Args {
     /// The containers' ids
     #[arg(required = true)]
     id: Vec<Id>,
+}
+
+impl Plain for Args {
+    const SHORT: &'static [(&'static str, &'static str)] = &[("f", "force")];
+
+    fn take(line: &mut Line) -> Option<Self> {
+        Some(Args {
+            force: line.flag("force"),
+            id: line.words().filter(|ids: &Vec<_>| !ids.is_empty())?,
+        })
+    }
 }
 
 pub(super) fn run(store: &Store, args: &Args) -> Result<u8> {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use oci_spec::runtime::{Process, Spec};
 
 use super::args;
+use super::plain::{Line, Plain};
 use crate::container::exec::{self, Options};
 use crate::container::options::Terminal;
 use crate::container::store::Store;
@@ -74,6 +75,46 @@ pub(super) struct Args {
     /// The program and its arguments
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     command: Vec<String>,
+}
+
+impl Plain for Args {
+    const SHORT: &'static [(&'static str, &'static str)] = &[
+        ("e", "env"),
+        ("t", "tty"),
+        ("u", "user"),
+        ("g", "additional-gids"),
+        ("p", "process"),
+        ("d", "detach"),
+        ("c", "cap"),
+    ];
+    const WORDS: usize = 1;
+
+    fn take(line: &mut Line) -> Option<Self> {
+        Some(Args {
+            console_socket: line.value("console-socket")?,
+            pidfd_socket: line.value("pidfd-socket")?,
+            cwd: line.value("cwd")?,
+            env: line.values("env")?,
+            tty: line.flag("tty"),
+            user: line.value("user")?,
+            additional_gids: line.values("additional-gids")?,
+            process: line.value("process")?,
+            detach: line.flag("detach"),
+            pid_file: line.value("pid-file")?,
+            process_label: line.value("process-label")?,
+            apparmor: line.value("apparmor")?,
+            no_new_privs: line.flag("no-new-privs"),
+            cap: line.values("cap")?,
+            preserve_fds: line.value("preserve-fds")?.unwrap_or(0),
+            cgroup: line.values("cgroup")?,
+            ignore_paused: line.flag("ignore-paused"),
+            id: line.word()?,
+            // What begins like an option may be one.
+            command: line
+                .words()
+                .filter(|words: &Vec<String>| !words.first().is_some_and(|first| first.starts_with('-')))?,
+        })
+    }
 }
 
 impl Args {

@@ -1,5 +1,6 @@
 //! `minirun kill`.
 
+use super::plain::{Line, Plain};
 use crate::container::kill;
 use crate::container::store::Store;
 use crate::error::Result;
@@ -15,6 +16,18 @@ pub(super) struct Args {
     /// Number or name of the signal
     #[arg(default_value = "TERM", allow_hyphen_values = true)]
     signal: String,
+}
+
+impl Plain for Args {
+    const SHORT: &'static [(&'static str, &'static str)] = &[("a", "all")];
+
+    fn take(line: &mut Line) -> Option<Self> {
+        Some(Args {
+            all: line.flag("all"),
+            id: line.word()?,
+            signal: line.word().unwrap_or_else(|| "TERM".to_owned()),
+        })
+    }
 }
 
 pub(super) fn run(store: &Store, args: &Args) -> Result<u8> {

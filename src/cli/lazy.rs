@@ -10,6 +10,12 @@ use clap::{ArgMatches, Args, Command, Error, FromArgMatches};
 #[derive(Debug)]
 pub(super) struct Lazy<T>(T);
 
+impl<T> From<T> for Lazy<T> {
+    fn from(arguments: T) -> Self {
+        Lazy(arguments)
+    }
+}
+
 impl<T> Deref for Lazy<T> {
     type Target = T;
 

@@ -22,6 +22,7 @@ mod netd;
 mod network;
 mod one_dash;
 mod pause;
+mod plain;
 mod privileges;
 mod ps;
 mod restore;
@@ -150,7 +151,7 @@ pub fn command() -> clap::Command {
 pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
     let args = one_dash::with_two(args.collect());
     let name = args::program_name(args.first());
-    let cli = match Cli::try_parse_from(&args) {
+    let cli = match plain::read(&args).map_or_else(|| Cli::try_parse_from(&args), Ok) {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };

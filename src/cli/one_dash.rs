@@ -91,6 +91,23 @@ const FLAGS: [&str; 27] = [
 /// Short options with a value.
 const SHORT_WITH_VALUE: &str = "bcefgpru";
 
+/// Our own, as far as there are verbs that have a [plain](super::plain) form.
+const OURS_WITH_VALUE: [&str; 7] = [
+    "add-host",
+    "dns",
+    "dns-search",
+    "hostname",
+    "name",
+    "network",
+    "publish",
+];
+
+/// Whether a long option has a value; `None` when it is not known here.
+pub(super) fn takes_value(name: &str) -> Option<bool> {
+    let with_value = WITH_VALUE.contains(&name) || OURS_WITH_VALUE.contains(&name);
+    (with_value || FLAGS.contains(&name)).then_some(with_value)
+}
+
 /// These take a program, or words of another one, behind the id: nothing there is ours.
 const ENDED_BY_ID: [&str; 3] = ["exec", "ps", "compose"];
 

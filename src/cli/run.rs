@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::args::{self, CreateArgs};
+use super::plain::{Line, Plain};
 use crate::container::options::Terminal;
 use crate::container::run::{self, Mode};
 use crate::container::store::Store;
@@ -29,6 +30,22 @@ pub(super) struct Args {
     no_subreaper: bool,
     #[command(flatten)]
     pub(super) create: CreateArgs,
+}
+
+impl Plain for Args {
+    const SHORT: &'static [(&'static str, &'static str)] =
+        &[("b", "bundle"), ("d", "detach"), ("p", "publish")];
+
+    fn take(line: &mut Line) -> Option<Self> {
+        Some(Args {
+            target: line.word()?,
+            name: line.value("name")?,
+            detach: line.flag("detach"),
+            keep: line.flag("keep"),
+            no_subreaper: line.flag("no-subreaper"),
+            create: CreateArgs::take(line)?,
+        })
+    }
 }
 
 /// What to run, under which id, and whether a person asked.

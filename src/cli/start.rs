@@ -1,5 +1,6 @@
 //! `minirun start`.
 
+use super::plain::{Line, Plain};
 use crate::container::notify::Manager;
 use crate::container::start;
 use crate::container::store::Store;
@@ -10,6 +11,12 @@ use crate::spec::id::Id;
 pub(super) struct Args {
     /// The container's id
     id: Id,
+}
+
+impl Plain for Args {
+    fn take(line: &mut Line) -> Option<Self> {
+        Some(Args { id: line.word()? })
+    }
 }
 
 pub(super) fn run(store: &Store, args: &Args) -> Result<u8> {

@@ -1,5 +1,6 @@
 //! `minirun state`.
 
+use super::plain::{Line, Plain};
 use crate::container::store::Store;
 use crate::error::Result;
 use crate::spec::id::Id;
@@ -8,6 +9,12 @@ use crate::spec::id::Id;
 pub(super) struct Args {
     /// The container's id
     id: Id,
+}
+
+impl Plain for Args {
+    fn take(line: &mut Line) -> Option<Self> {
+        Some(Args { id: line.word()? })
+    }
 }
 
 pub(super) fn run(store: &Store, args: &Args) -> Result<u8> {
