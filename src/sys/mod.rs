@@ -7,6 +7,7 @@
 pub mod bpf;
 pub mod capability;
 pub mod clone;
+mod copy;
 mod entry;
 pub mod fs;
 pub mod heap;
