@@ -1,6 +1,5 @@
 //! Which hierarchies the host has, and where they are mounted.
 
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use nix::dir::{Dir, Type};
@@ -12,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::file;
 use crate::error::{Error, Kind, OsContext, Result};
+use crate::sys::procfs;
 
 const MOUNT: &str = "/sys/fs/cgroup";
 
@@ -186,7 +186,7 @@ fn parse_mountinfo(content: &str) -> Option<Layout> {
             continue;
         };
         let (kind, options) = (right.next(), right.nth(1).unwrap_or_default());
-        let mount = unescape(mount);
+        let mount = PathBuf::from(procfs::unescape(mount.as_bytes()));
         match kind {
             Some("cgroup2") if unified.is_none() => unified = Some(mount),
             Some("cgroup") => {
@@ -208,26 +208,6 @@ fn parse_mountinfo(content: &str) -> Option<Layout> {
         return (!hierarchies.is_empty()).then_some(Layout::V1(hierarchies));
     }
     unified.map(Layout::V2)
-}
-
-/// The kernel writes blank, tab, newline and backslash of a mount point as three octal digits.
-fn unescape(field: &str) -> PathBuf {
-    let mut plain = Vec::with_capacity(field.len());
-    let mut rest = field.as_bytes();
-    while let Some((&byte, tail)) = rest.split_first() {
-        let digits = tail.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
-        match digits.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
-            Some(escaped) if byte == b'\\' => {
-                plain.push(escaped);
-                rest = &tail[3..];
-            }
-            _ => {
-                plain.push(byte);
-                rest = tail;
-            }
-        }
-    }
-    PathBuf::from(std::ffi::OsStr::from_bytes(&plain))
 }
 
 #[cfg(test)]

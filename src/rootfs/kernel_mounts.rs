@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::ffi::CString;
 use std::fs;
 use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::ffi::OsStringExt;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
@@ -14,6 +15,7 @@ use nix::sys::stat::Mode;
 use super::root_fd::RootFd;
 use crate::error::{Error, Kind, OsContext, Result};
 use crate::sys::mount::{self, Context, attribute};
+use crate::sys::procfs;
 
 /// One line of mountinfo, as far as it matters here.
 #[derive(Debug, PartialEq, Eq)]
@@ -96,7 +98,7 @@ impl Line {
         let mut fields = line.split(|byte| *byte == b' ');
         let mut number = || std::str::from_utf8(fields.next()?).ok()?.parse().ok();
         let (id, parent) = (number()?, number()?);
-        let mount_point = unescape(fields.nth(2)?);
+        let mount_point = procfs::unescape(fields.nth(2)?).into_vec();
         // Optional fields end with a dash.
         let fs_type = fields.skip_while(|field| *field != b"-").nth(1)?.to_vec();
         Some(Line {
@@ -106,30 +108,6 @@ impl Line {
             fs_type,
         })
     }
-}
-
-/// Turns `\040` and the like into the bytes they stand for.
-fn unescape(field: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(field.len());
-    let mut rest = field;
-    while let Some((&first, after)) = rest.split_first() {
-        let octal = || {
-            std::str::from_utf8(after.get(..3)?)
-                .ok()
-                .and_then(|code| u8::from_str_radix(code, 8).ok())
-        };
-        match (first, octal()) {
-            (b'\\', Some(byte)) => {
-                bytes.push(byte);
-                rest = after.get(3..).unwrap_or_default();
-            }
-            _ => {
-                bytes.push(first);
-                rest = after;
-            }
-        }
-    }
-    bytes
 }
 
 #[cfg(test)]

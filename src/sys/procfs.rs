@@ -3,7 +3,9 @@
 //! A container can put a file, a link or a mount anywhere below its own /proc. What is written there would go astray and
 //! seem to have succeeded (CVE-2019-16884, CVE-2025-52881).
 
+use std::ffi::OsString;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
@@ -41,4 +43,24 @@ pub fn open_for_writing(root: impl AsFd, path: &str) -> nix::Result<OwnedFd> {
             ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS | ResolveFlag::RESOLVE_NO_XDEV,
         );
     openat2(root, path, how)
+}
+
+/// A field of proc_pid_mountinfo(5), where blank, tab, newline and backslash are a backslash and three octal digits.
+pub fn unescape(field: &[u8]) -> OsString {
+    let mut plain = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let Some((&first, after)) = rest.split_first() {
+        let digits = after.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
+        match digits.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
+            Some(escaped) if first == b'\\' => {
+                plain.push(escaped);
+                rest = after.get(3..).unwrap_or_default();
+            }
+            _ => {
+                plain.push(first);
+                rest = after;
+            }
+        }
+    }
+    OsString::from_vec(plain)
 }
