@@ -348,6 +348,24 @@ fn the_propagation_of_the_root_is_set() {
 }
 
 #[test]
+fn an_unbindable_root_is_one_with_everything_masked_and_read_only_all_the_same() {
+    let host = Host::new();
+    for (asked, below) in [("unbindable", false), ("runbindable", true)] {
+        let container = host.container("root").edit(|config| {
+            config["linux"]["rootfsPropagation"] = json!(asked);
+            config["linux"]["readonlyPaths"] = json!(["/etc", "/proc/sys"]);
+            config["linux"]["maskedPaths"] = json!(["/etc/passwd", "/home", "/proc/bus"]);
+        });
+        let mounts = container.mounts_seen();
+        let is_unbindable = |path: &str| at(&mounts, path).propagation == ["unbindable"];
+        assert!(is_unbindable("/"), "{asked}: {mounts:#?}");
+        for path in ["/proc", "/etc", "/proc/sys", "/etc/passwd", "/home"] {
+            assert_eq!(is_unbindable(path), below, "{asked} {path}: {mounts:#?}");
+        }
+    }
+}
+
+#[test]
 fn mounts_of_the_container_do_not_reach_the_host() {
     let host = Host::new();
     host.sh("mount --make-rshared /");

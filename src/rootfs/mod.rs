@@ -235,9 +235,17 @@ impl Rootfs<'_> {
     pub fn pivot(self) -> Result<()> {
         let plan = self.plan;
         switch::enter(&self.root, plan.switch)?;
-        if let Some((propagation, recursive)) = plan.root_propagation {
+        let propagate = |propagation, recursive| {
             set_attributes(&self.root, recursive, Change::propagation(propagation))
-                .os("set propagation of", "the container's root")?;
+                .os("set propagation of", "the container's root")
+        };
+        // What is read-only or masked is bound, which an unbindable mount is not.
+        let (now, last) = match plan.root_propagation {
+            unbindable @ Some((Propagation::Unbindable, _)) => (None, unbindable),
+            other => (other, None),
+        };
+        if let Some((propagation, recursive)) = now {
+            propagate(propagation, recursive)?;
         }
         for mount in &self.read_only_later {
             set_attributes(mount, false, Change::set(attribute::RDONLY)).os("make read-only", "a mount")?;
@@ -247,6 +255,9 @@ impl Rootfs<'_> {
                 .os("make read-only", "the container's root")?;
         }
         finish::make_read_only(&self.root, &plan.read_only_paths)?;
-        finish::mask(&self.root, &plan.masked_paths, plan.label.as_ref())
+        finish::mask(&self.root, &plan.masked_paths, plan.label.as_ref())?;
+        last.map_or(Ok(()), |(propagation, recursive)| {
+            propagate(propagation, recursive)
+        })
     }
 }
