@@ -81,6 +81,27 @@ fn every_verb_works_on_an_ordinary_users_container() {
 }
 
 #[test]
+fn an_ordinary_user_executes_in_a_container_that_has_not_started() {
+    let host = Host::new();
+    let web = users(&host, "web").sleeping().created();
+    let script = "id -u; readlink /proc/self/ns/pid; pwd; touch /mine; readlink /proc/1/exe || echo hidden";
+    let inside = web.exec(["sh", "-c", script]).succeeds().stdout;
+    let [id, namespace, directory, runtime] = inside.lines().collect::<Vec<_>>()[..] else {
+        panic!("{inside}")
+    };
+    assert_eq!([id, directory, runtime], ["0", "/", "hidden"]);
+    assert_eq!(fs::metadata(web.rootfs().join("mine")).unwrap().uid(), USER);
+    web.exec_with(&["--detach"], ["sleep", "1000"]).succeeds();
+    assert_eq!(web.status(), "created");
+    web.start().succeeds();
+    assert_eq!(web.status(), "running");
+    let first = web.exec(["readlink", "/proc/1/ns/pid"]).succeeds().stdout;
+    assert_eq!(first.trim(), namespace);
+    web.delete_force().succeeds();
+    assert_no_state_is_left(&web);
+}
+
+#[test]
 fn ps_knows_an_ordinary_users_processes_that_came_by_exec() {
     let host = Host::new();
     let web = users(&host, "web").sleeping().running();

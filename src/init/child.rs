@@ -90,8 +90,17 @@ fn script(plan: &Plan, inherited: &Inherited<'_>, channel: &mut Channel) -> Resu
                 exit()
             };
             set_pdeathsig(None).os("clear", "parent death signal")?;
+            // An ordinary user's `exec` finds the namespaces through this process, and has no privilege to look into one that
+            // may not be dumped. Who is executed has not: this process holds all capabilities of the user namespace still.
+            let show = |show: bool| match plan.unprivileged {
+                true => set_dumpable(show).os("set", "dumpable"),
+                false => Ok(()),
+            };
+            show(true)?;
             channel.report(&ToParent::Detached)?;
-            Some(wait_for_starter(listener)?)
+            let starter = wait_for_starter(listener)?;
+            show(false)?;
+            Some(starter)
         }
         _ => exit(),
     };
