@@ -72,6 +72,8 @@ mod policy;
 mod process;
 #[path = "scenarios/publish.rs"]
 mod publish;
+#[path = "scenarios/resctrl.rs"]
+mod resctrl;
 #[path = "scenarios/rootless.rs"]
 mod rootless;
 #[path = "scenarios/scheduling.rs"]

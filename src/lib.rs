@@ -14,6 +14,7 @@
 //! | [`init`] | from clone3 to execve: the conversation of parent and child, namespaces, hooks, console, process |
 //! | [`rootfs`] | the root file system behind a descriptor: mounts, devices, pivot_root, masks |
 //! | [`cgroup`] | one enum over cgroup v1 and v2: limits, device rules, freeze, kill, statistics |
+//! | [`resctrl`] | shares of caches and memory bandwidth: classes of service and monitoring groups of the kernel's resctrl |
 //! | [`security`] | capabilities, rlimits, seccomp (our own compiler) |
 //! | [`net`] | network definitions, addresses, links, published ports, policies, repair; knows nothing of OCI |
 //! | [`netd`] | names by DNS: the process that answers containers' questions and holds their ports, and how to reach it |
@@ -28,12 +29,13 @@
 //! code to it. One file may look into every room: `cli/features.rs`, which asks each what it can do.
 //!
 //! ```text
-//! cli       -> compose, container, net, netd, init, spec, sys, tail, error, log
+//! cli       -> compose, container, resctrl, net, netd, init, spec, sys, tail, error, log
 //! compose   -> container, net, rootfs, cgroup, spec, process, sys, tail, error, log
-//! container -> init, rootfs, cgroup, net, spec, process, sys, tail, error, log
+//! container -> init, rootfs, cgroup, resctrl, net, spec, process, sys, tail, error, log
 //! init      -> rootfs, security, spec, sys, error, log
 //! rootfs    -> sys, error, log
 //! cgroup    -> sys, error, log
+//! resctrl   -> sys, error
 //! security  -> sys, error, log
 //! net       -> netd, process, sys, error, log
 //! netd      -> sys, error, log
@@ -63,6 +65,7 @@ pub mod log;
 pub mod net;
 pub mod netd;
 pub mod process;
+pub mod resctrl;
 pub mod rootfs;
 pub mod security;
 pub mod spec;

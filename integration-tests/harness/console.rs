@@ -38,15 +38,20 @@ impl ConsoleSocket {
 
     /// The terminal that the runtime has sent. The command that sends it must have ended.
     pub(crate) fn terminal(&self) -> Terminal {
+        Terminal {
+            master: File::from(self.descriptor()),
+        }
+    }
+
+    /// As [`ConsoleSocket::terminal`], whatever it is.
+    pub(crate) fn descriptor(&self) -> OwnedFd {
         self.listener.set_nonblocking(true).unwrap();
         let (connection, _) = self
             .listener
             .accept()
             .expect("the runtime never connected to the console socket");
         connection.set_nonblocking(true).unwrap();
-        Terminal {
-            master: File::from(receive_descriptor(&connection)),
-        }
+        receive_descriptor(&connection)
     }
 }
 

@@ -140,7 +140,7 @@ fn processes(tag: &str, holder: u32) -> Vec<Process> {
     found
 }
 
-/// Cgroups of every hierarchy whose path names the scenario, parents before children.
+/// Cgroups of every hierarchy, and groups of resctrl, whose path names the scenario, parents before children.
 fn cgroups(tag: &str) -> Vec<PathBuf> {
     fn walk(dir: &Path, tag: &str, ours: bool, found: &mut BTreeSet<PathBuf>) {
         let Ok(entries) = fs::read_dir(dir) else { return };
@@ -158,7 +158,7 @@ fn cgroups(tag: &str) -> Vec<PathBuf> {
     let mut found = BTreeSet::new();
     for line in read("/proc/self/mounts").lines() {
         let mut fields = line.split(' ').skip(1);
-        if let (Some(point), Some("cgroup" | "cgroup2")) = (fields.next(), fields.next()) {
+        if let (Some(point), Some("cgroup" | "cgroup2" | "resctrl")) = (fields.next(), fields.next()) {
             walk(Path::new(point), tag, false, &mut found);
         }
     }

@@ -421,16 +421,6 @@ fn a_path_that_is_masked_must_be_absolute() {
 }
 
 #[test]
-fn what_this_release_does_not_do_is_refused_by_field_and_never_ignored() {
-    let host = Host::new();
-    refused(
-        &host,
-        |config| config["linux"]["intelRdt"] = json!({"closID": "x"}),
-        &["intelRdt"],
-    );
-}
-
-#[test]
 fn ids_are_checked_before_anything_is_made() {
     let host = Host::new();
     let container = host.container("bad");

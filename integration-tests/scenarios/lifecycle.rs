@@ -65,6 +65,15 @@ fn run_returns_128_plus_the_signal_that_killed_the_process() {
 }
 
 #[test]
+fn run_keeps_an_ended_container_when_told() {
+    let host = Host::new();
+    let web = host.container("web").sh("exit 3");
+    web.run_with(&["--keep", "--no-subreaper"]).exits(3);
+    assert_eq!(web.status(), "stopped");
+    web.delete().succeeds();
+}
+
+#[test]
 fn run_hands_through_both_output_streams() {
     let host = Host::new();
     let output = host
@@ -820,8 +829,9 @@ fn features_name_what_was_compiled_in() {
         ("/linux/netDevices/enabled", true),
         ("/linux/apparmor/enabled", true),
         ("/linux/selinux/enabled", true),
-        // What this version refuses, it must not announce.
-        ("/linux/intelRdt/enabled", false),
+        ("/linux/intelRdt/enabled", true),
+        ("/linux/intelRdt/schemata", true),
+        ("/linux/intelRdt/monitoring", true),
     ] {
         assert_eq!(features.pointer(pointer), Some(&json!(expected)), "{pointer}");
     }

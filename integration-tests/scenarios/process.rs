@@ -1,6 +1,8 @@
 //! The process: ids, capabilities, limits, environment, directory, descriptors, terminal.
 
 use std::fs;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
 
 use serde_json::json;
 
@@ -386,6 +388,52 @@ fn listen_fds_that_are_announced_to_another_process_stay_with_the_caller() {
         .output()
         .succeeds();
     assert_eq!(run.stdout, "none\n0\n1\n2\n");
+}
+
+#[test]
+fn the_pidfd_socket_gets_a_descriptor_of_the_process_before_it_starts() {
+    let host = Host::new();
+    let names = |socket: &ConsoleSocket| {
+        let descriptor = socket.descriptor();
+        let path = format!("/proc/self/fdinfo/{}", descriptor.as_raw_fd());
+        let info = fs::read_to_string(path).unwrap();
+        let pid = info.lines().find_map(|line| line.strip_prefix("Pid:"));
+        pid.unwrap_or_else(|| panic!("no pidfd: {info}"))
+            .trim()
+            .parse::<i64>()
+            .unwrap()
+    };
+    let web = host.container("web").sleeping();
+    let socket = ConsoleSocket::listen(web.bundle());
+    web.create_with(&["--pidfd-socket", socket.path()]).succeeds();
+    assert_eq!(names(&socket), web.pid());
+    web.start().succeeds();
+    let pid_file = host.dir().join("pid");
+    let options = [
+        "--detach",
+        "--pid-file",
+        pid_file.to_str().unwrap(),
+        "--pidfd-socket",
+        socket.path(),
+    ];
+    web.exec_with(&options, ["sleep", "1000"]).succeeds();
+    assert_eq!(names(&socket).to_string(), fs::read_to_string(pid_file).unwrap());
+}
+
+#[test]
+fn the_standard_streams_belong_to_the_user_who_may_open_them_again() {
+    let host = Host::new();
+    let web = host
+        .container("web")
+        .sh("echo again >/dev/stderr")
+        .edit(|config| {
+            config["process"]["user"] = json!({"uid": 1000, "gid": 1000});
+        });
+    let (stdout, stderr) = (host.dir().join("stdout"), host.dir().join("stderr"));
+    let run = web.verb("run").args(web.bundle_and_id());
+    run.streams(&stdout, &stderr).output().succeeds();
+    assert_eq!(fs::read_to_string(stderr).unwrap(), "again\n");
+    assert_eq!(fs::metadata(stdout).unwrap().uid(), 1000);
 }
 
 #[test]

@@ -1,10 +1,10 @@
 #!/bin/sh
 # `make test-vm`: scenarios and the unit tests of control groups, in the cgroup v2 machine; then those of systemd's driver,
-# in a second machine whose first process is systemd.
+# in a second machine whose first process is systemd, and those of resctrl, in a third one whose processor has RDT.
 #
 #   run.sh [FILTER...]        runs the scenarios whose names contain one of the filters; without one, those of the
 #                             file `smoke`, which is what differs from cgroup v1; with ALL=1 in the environment, all.
-#                             With SYSTEMD=1 the filters are for the machine with systemd
+#                             With SYSTEMD=1 or RESCTRL=1 the filters are for the machine with systemd, or with RDT
 #
 # MINIRUN_BIN is the runtime (default bin/minirun). MINIRUN_TEST_BIN, the scenarios, and MINIRUN_UNIT_TEST_BIN, the unit
 # tests, are built here unless given.
@@ -58,24 +58,35 @@ command="ulimit -S -n \$(ulimit -H -n)
     export MINIRUN_BIN=/usr/bin/minirun MINIRUN_CRASH_ROUNDS=${MINIRUN_CRASH_ROUNDS:-15}
     scenarios --test-threads=1"
 
-if [ $# -gt 0 ] && [ "${SYSTEMD:-}" != 1 ]; then
-    machine "$command $*"
+with_systemd() {
+    # There nothing may be skipped for want of systemd.
+    echo "vm: the machine with systemd"
+    machine --systemd yes "[ -d /run/systemd/system ] && [ -e /sys/fs/cgroup/cgroup.controllers ] || exit 1
+        $command $*"
+}
+with_resctrl() {
+    # Nor here for want of resctrl.
+    echo "vm: the machine with RDT"
+    machine --resctrl yes "[ -e /sys/fs/resctrl/schemata ] || exit 1
+        $command $*"
+}
+if [ $# -gt 0 ]; then
+    case ${SYSTEMD:-}${RESCTRL:+R} in
+    1) with_systemd "$@" ;;
+    R) with_resctrl "$@" ;;
+    *) machine "$command $*" ;;
+    esac
     exit
 fi
 failed=0
-if [ $# -eq 0 ]; then
-    # What follows runs even when something failed. At last as a host whose kernel has less.
-    machine --file "$stripped/minirun:/usr/bin/unit-tests" "$command $scenarios
-        failed=\$?
-        unit-tests --test-threads=1 cgroup::tests || failed=1
-        rm -r /lib/modules
-        rmmod udp_diag tcp_diag inet_diag nf_conntrack_netlink
-        MINIRUN_WITHOUT_MODULES=1 scenarios --test-threads=1 a_kernel_that_lists_no_connections || failed=1
-        exit \$failed" || failed=1
-    set -- systemd::
-fi
-# There nothing may be skipped for want of systemd.
-echo "vm: the machine with systemd"
-machine --systemd yes "[ -d /run/systemd/system ] && [ -e /sys/fs/cgroup/cgroup.controllers ] || exit 1
-    $command $*" || failed=1
+# What follows runs even when something failed. At last as a host whose kernel has less.
+machine --file "$stripped/minirun:/usr/bin/unit-tests" "$command $scenarios
+    failed=\$?
+    unit-tests --test-threads=1 cgroup::tests || failed=1
+    rm -r /lib/modules
+    rmmod udp_diag tcp_diag inet_diag nf_conntrack_netlink
+    MINIRUN_WITHOUT_MODULES=1 scenarios --test-threads=1 a_kernel_that_lists_no_connections || failed=1
+    exit \$failed" || failed=1
+with_systemd systemd:: || failed=1
+with_resctrl resctrl:: || failed=1
 exit $failed

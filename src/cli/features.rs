@@ -7,6 +7,7 @@ use crate::error::Result;
 use crate::init::hooks::Point;
 use crate::init::{memory_policy, namespaces};
 use crate::net;
+use crate::resctrl;
 use crate::rootfs;
 use crate::security::seccomp::known as seccomp;
 use crate::security::{capabilities, labels};
@@ -33,6 +34,7 @@ pub(super) fn run() -> Result<u8> {
         seccomp_supported_flags: &seccomp::SUPPORTED_FLAGS,
         id_mapped_mounts: rootfs::ID_MAPPED_MOUNTS,
         net_devices: net::DEVICES,
+        intel_rdt: resctrl::SUPPORTED,
         apparmor: labels::APPARMOR,
         selinux: labels::SELINUX,
         memory_policy_modes: &modes,

@@ -9,6 +9,7 @@ use crate::container::store::Store;
 use crate::container::update;
 use crate::error::{Error, Result};
 use crate::log;
+use crate::resctrl::Schemas;
 use crate::spec::id::Id;
 use crate::spec::load;
 
@@ -71,10 +72,10 @@ struct Limits {
     /// Most processes and threads
     #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
     pids_limit: Option<i64>,
-    /// Share of the processor's L3 cache
+    /// Share of the processor's L3 cache, such as L3:0=7f0;1=1f
     #[arg(long, value_name = "SCHEMA")]
     l3_cache_schema: Option<String>,
-    /// Share of the memory bandwidth
+    /// Share of the memory bandwidth, such as MB:0=20;1=70
     #[arg(long, value_name = "SCHEMA")]
     mem_bw_schema: Option<String>,
     /// Ignored: Linux has no such limit any more
@@ -87,17 +88,6 @@ struct Limits {
 
 pub(super) fn run(store: &Store, args: &Args) -> Result<u8> {
     let limits = &args.limits;
-    for (flag, value) in [
-        ("--l3-cache-schema", &limits.l3_cache_schema),
-        ("--mem-bw-schema", &limits.mem_bw_schema),
-    ] {
-        if value.is_some() {
-            return Err(Error::unsupported(
-                flag,
-                "a container's share of caches and memory bandwidth is fixed when it is created",
-            ));
-        }
-    }
     let flags = limits.document();
     let given: LinuxResources = match &args.resources {
         Some(path) => {
@@ -108,7 +98,12 @@ pub(super) fn run(store: &Store, args: &Args) -> Result<u8> {
         }
         None => serde_json::from_value(flags).map_err(|error| Error::invalid("update", error))?,
     };
-    update::update(store, &args.id, &given).map(|()| 0)
+    // They are no resources, and count beside a document of those, as under runc.
+    let schemas = Schemas {
+        l3_cache: limits.l3_cache_schema.as_deref(),
+        memory_bandwidth: limits.mem_bw_schema.as_deref(),
+    };
+    update::update(store, &args.id, &given, schemas).map(|()| 0)
 }
 
 impl Limits {

@@ -25,6 +25,7 @@ use crate::init::parent::{self, Created, Stops};
 use crate::init::protocol::Channel;
 use crate::net;
 use crate::process::Process;
+use crate::resctrl;
 use crate::spec::state::Status;
 use crate::sys::clone::Child;
 
@@ -79,6 +80,7 @@ fn is_refusal(error: &Error) -> bool {
 
 fn create_as(caller: Caller, store: &Store, options: &Options, starter: Starter) -> Result<NewContainer> {
     let mut prepared = prepare(store, caller, options)?;
+    let creator = prepared.record.creator;
     let (lock, entry) = store.create(&options.id)?;
     let mut lock = Some(lock);
     match make(&entry, &mut lock, &mut prepared, options, starter) {
@@ -100,7 +102,11 @@ fn create_as(caller: Caller, store: &Store, options: &Options, starter: Starter)
                 lock,
             })
         }
-        Err(failure) => Err(undo(&entry, &prepared, failure)),
+        Err(failure) => {
+            // It was not created after all, however late it failed.
+            prepared.record.creator = creator;
+            Err(undo(&entry, &prepared, failure))
+        }
     }
 }
 
@@ -156,6 +162,7 @@ fn make(
         record,
         limits,
         cgroup_owner,
+        resctrl,
         properties,
         network,
         shared,
@@ -177,7 +184,7 @@ fn make(
             Some(_) => Ok(()),
         })
         .map_err(failed(true))?;
-    let set_up = || -> Result<(File, Option<OwnedFd>, init::Cgroup)> {
+    let mut set_up = || -> Result<(File, Option<OwnedFd>, init::Cgroup, Option<resctrl::Placing>)> {
         if record.scope.is_none() {
             record.cgroup.apply(limits)?;
             if let Some(owner) = *cgroup_owner {
@@ -200,15 +207,23 @@ fn make(
             None => join(record.cgroup.join_handles()?),
             Some(_) => init::Cgroup::default(),
         };
-        Ok((config, listener, cgroup))
+        // Last: what holds it up is held up as briefly as can be.
+        let placing = resctrl.as_ref().map(|plan| {
+            plan.make(|group| {
+                record.resctrl = Some(group.clone());
+                entry.save(record)
+            })
+        });
+        Ok((config, listener, cgroup, placing.transpose()?))
     };
-    let (_config_lock, listener, cgroup) = set_up().map_err(failed(false))?;
+    let (_config_lock, listener, cgroup, placing) = set_up().map_err(failed(false))?;
 
     let mut creation = Creation {
         entry,
         lock,
         record,
         limits,
+        placing,
         properties,
         cgroup_owner: *cgroup_owner,
         plan,
@@ -242,6 +257,8 @@ struct Creation<'a> {
     lock: &'a mut Option<Lock>,
     record: &'a mut Record,
     limits: &'a Limits,
+    /// Its place in resctrl, until it is in.
+    placing: Option<resctrl::Placing>,
     properties: &'a [Property],
     cgroup_owner: Option<u32>,
     plan: &'a init::Plan,
@@ -258,6 +275,7 @@ struct Creation<'a> {
 impl Stops for Creation<'_> {
     fn in_child(&mut self) {
         self.lock.take();
+        self.placing.take();
     }
 
     fn cloned(&mut self, child: &Child) -> Result<()> {
@@ -275,6 +293,9 @@ impl Stops for Creation<'_> {
             if let Some(owner) = self.cgroup_owner {
                 self.record.cgroup.delegate(owner)?;
             }
+        }
+        if let Some(placing) = self.placing.take() {
+            placing.place(child.pid.as_raw())?;
         }
         // Its number may have come to mean another process before the child was in its namespace, but not if it lives.
         if self

@@ -19,6 +19,7 @@ use crate::error::{Error, Kind, OsContext, Result};
 use crate::init;
 use crate::init::hooks::{Hooks, Point};
 use crate::process::Process;
+use crate::resctrl;
 use crate::spec::id::Id;
 use crate::spec::state::{State, Status};
 use crate::sys::pidfd;
@@ -105,12 +106,14 @@ fn end(process: Process) -> Result<()> {
 /// What a damaged record must have said, from the snapshot of the configuration.
 fn rebuild(entry: &Entry, id: &Id) -> Result<Record> {
     let layout = Layout::detect()?;
+    let mut resctrl = None;
     let cgroup = match entry.config() {
         Ok(spec) => {
-            let path = spec
-                .linux()
-                .as_ref()
-                .and_then(|linux| linux.cgroups_path().as_deref());
+            let linux = spec.linux().as_ref();
+            if let Some(asked) = linux.and_then(|linux| linux.intel_rdt().as_ref()) {
+                resctrl = resctrl::Plan::lost(asked, id.as_str(), resctrl::Mount::find()?);
+            }
+            let path = linux.and_then(|linux| linux.cgroups_path().as_deref());
             Cgroup::plan(&layout, path, id.as_str())?
         }
         // The last resort is the group that a container without a path of its own has, if there is one.
@@ -140,6 +143,7 @@ fn rebuild(entry: &Entry, id: &Id) -> Result<Record> {
         init: None,
         hook: None,
         cgroup,
+        resctrl,
         scope: None,
         shares_pid_namespace: true,
         shares_keyring: false,
@@ -201,6 +205,9 @@ pub fn destroy(entry: &Entry, record: &Record, poststop: Option<(&Hooks, &State)
             record.id.as_str(),
             &record.networks,
         ));
+    }
+    if let Some(group) = &record.resctrl {
+        attempt(group.remove(record.creator.is_some()));
     }
     if let Some(scope) = &record.scope {
         attempt(scope.stop());

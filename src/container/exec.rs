@@ -97,6 +97,12 @@ pub fn exec(
             // Where else is not for us to say.
             _ => handles(),
         },
+        cloned: &|pid| {
+            record
+                .resctrl
+                .as_ref()
+                .map_or(Ok(()), |group| group.join(pid.as_raw()))
+        },
     };
 
     let mut signals = if options.detach {

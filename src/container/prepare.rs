@@ -23,6 +23,7 @@ use crate::init::{self, Choices};
 use crate::log;
 use crate::net;
 use crate::process::Process;
+use crate::resctrl;
 use crate::rootfs::{self, CgroupMounts};
 use crate::spec::id::Id;
 use crate::spec::{self, load};
@@ -37,6 +38,8 @@ pub(super) struct Prepared {
     pub(super) limits: Limits,
     /// Who gets it.
     pub(super) cgroup_owner: Option<u32>,
+    /// For resctrl.
+    pub(super) resctrl: Option<resctrl::Plan>,
     /// For systemd's unit.
     pub(super) properties: Vec<Property>,
     /// What will be joined.
@@ -111,6 +114,10 @@ pub(super) fn prepare(store: &Store, caller: Caller, options: &Options) -> Resul
     if cgroup == Cgroup::None {
         limits.refuse_any()?;
     }
+    let resctrl = linux
+        .and_then(|linux| linux.intel_rdt().as_ref())
+        .map(|asked| resctrl::Plan::new(asked, id, resctrl::Mount::find))
+        .transpose()?;
     let properties = match &scope {
         None => Vec::new(),
         Some(_) => unit_properties(&spec, &limits)?,
@@ -153,6 +160,7 @@ pub(super) fn prepare(store: &Store, caller: Caller, options: &Options) -> Resul
         init: None,
         hook: None,
         cgroup,
+        resctrl: None,
         scope,
         shares_pid_namespace: !namespaces.creates(LinuxNamespaceType::Pid),
         shares_keyring: options.no_new_keyring,
@@ -187,6 +195,7 @@ pub(super) fn prepare(store: &Store, caller: Caller, options: &Options) -> Resul
         record,
         limits,
         cgroup_owner: ownership::owner(&spec),
+        resctrl,
         properties,
         network,
         shared,

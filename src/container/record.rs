@@ -9,6 +9,7 @@ use crate::cgroup::Cgroup;
 use crate::cgroup::systemd::Scope;
 use crate::net::{Attachment, Dns};
 use crate::process::Process;
+use crate::resctrl;
 use crate::spec::id::Id;
 use crate::spec::state::{State, Status};
 
@@ -42,6 +43,9 @@ pub struct Record {
     pub hook: Option<Process>,
     /// The control group.
     pub cgroup: Cgroup,
+    /// Its place in resctrl; named before anything is made there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resctrl: Option<resctrl::Group>,
     /// systemd's unit, if the group is its.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<Scope>,

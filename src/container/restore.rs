@@ -123,12 +123,26 @@ impl Restoration<'_> {
         options: &Options,
         directories: &Directories,
     ) -> Result<Child> {
-        let record = &self.prepared.record;
+        let Prepared {
+            record,
+            resctrl,
+            limits,
+            config,
+            ..
+        } = &mut *self.prepared;
         self.entry.save(record)?;
         record.cgroup.create()?;
-        record.cgroup.apply(&self.prepared.limits)?;
+        record.cgroup.apply(limits)?;
         // Its lock says that a container waits for `start`; this one does not.
-        drop(self.entry.write_config(&self.prepared.config)?);
+        drop(self.entry.write_config(config)?);
+        let placing = resctrl.as_ref().map(|plan| {
+            plan.make(|group| {
+                record.resctrl = Some(group.clone());
+                self.entry.save(record)
+            })
+        });
+        let placing = placing.transpose()?;
+        let record = &self.prepared.record;
 
         let namespaces = external_namespaces(spec)?;
         self.prepared.plan.rootfs.make_mount_points()?;
@@ -137,6 +151,7 @@ impl Restoration<'_> {
         let criu = Criu::start(true, &passed)?;
         // What it restores is born where it is.
         record.cgroup.attach(criu.pid())?;
+        placing.map_or(Ok(()), |placing| placing.place(criu.pid()).map(drop))?;
         let mut inherited = streams(&options.images)?;
         inherited.extend(
             namespaces

@@ -9,6 +9,7 @@ use super::store::Store;
 use crate::cgroup::{Cgroup, OomWatch, Statistics};
 use crate::error::{Error, Kind, Result};
 use crate::net;
+use crate::resctrl;
 use crate::spec::id::Id;
 use crate::spec::state::Status;
 
@@ -19,7 +20,7 @@ pub struct Data {
     #[serde(flatten)]
     statistics: Statistics,
     /// Caches and memory bandwidth.
-    intel_rdt: serde_json::Map<String, serde_json::Value>,
+    intel_rdt: resctrl::Statistics,
     /// Its interfaces on networks of ours; none when it is on none.
     network_interfaces: Option<Vec<Interface>>,
 }
@@ -101,7 +102,12 @@ impl Living {
         };
         Ok(Data {
             statistics: Cgroup::full_statistics(&self.record.cgroup)?,
-            intel_rdt: serde_json::Map::new(),
+            intel_rdt: self
+                .record
+                .resctrl
+                .as_ref()
+                .map(resctrl::Group::statistics)
+                .unwrap_or_default(),
             network_interfaces: interfaces,
         })
     }

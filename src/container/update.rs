@@ -1,22 +1,26 @@
 //! `update`: other limits for a living container.
 //!
-//! The control group's files first, then what is remembered; when either fails, all files say what they said before.
+//! The control group's files first, then resctrl's, then what is remembered; when one fails, all files say what they said
+//! before.
 
 use oci_spec::runtime::LinuxResources;
 
+use super::members;
 use super::prepare::default_devices;
-use super::store::Store;
+use super::record::Record;
+use super::store::{Entry, Store};
 use crate::cgroup::{Change, DefaultDevices, Limits};
 use crate::error::{Error, Kind, Result};
 use crate::log;
+use crate::resctrl::{Group, Mount, Schemas};
 use crate::spec::id::Id;
 use crate::spec::state::Status;
 
-/// Gives a container the limits that `given` has; the others stay as they are.
+/// Gives a container the limits that `given` has, and shares of caches and memory bandwidth; the others stay as they are.
 ///
 /// # Errors
 /// `WrongState` when the container does not live; a value that cannot be had, by its field. Nothing is changed then.
-pub fn update(store: &Store, id: &Id, given: &LinuxResources) -> Result<()> {
+pub fn update(store: &Store, id: &Id, given: &LinuxResources, schemas: Schemas<'_>) -> Result<()> {
     let (_lock, entry, record) = store.lock(id)?;
     match entry.status(&record)? {
         Status::Created | Status::Running | Status::Paused => {}
@@ -28,7 +32,8 @@ pub fn update(store: &Store, id: &Id, given: &LinuxResources) -> Result<()> {
         }
     }
     let spec = entry.config()?;
-    let change = Change::new(&entry.resources(&spec)?, given)?;
+    let old = entry.resources(&spec)?;
+    let change = Change::new(&old, given)?;
     let devices = if store.caller().is_rootless() {
         DefaultDevices::Unenforced
     } else {
@@ -42,7 +47,37 @@ pub fn update(store: &Store, id: &Id, given: &LinuxResources) -> Result<()> {
     {
         return Err(undo.after(error));
     }
-    entry
+    // The shares last: the kernel takes them whole or not at all.
+    let kept = entry
         .save_resources(change.merged())
-        .map_err(|error| undo.after(error))
+        .and_then(|()| share(&entry, &record, schemas))
+        .map_err(|error| match entry.save_resources(&old) {
+            Ok(()) => error,
+            Err(remains) => error.hint(remains),
+        });
+    kept.map_err(|error| undo.after(error))
+}
+
+/// Gives the container's class other shares. A container that was made without one gets one of its own, with all its
+/// processes in it, as under runc.
+fn share(entry: &Entry, record: &Record, schemas: Schemas<'_>) -> Result<()> {
+    if schemas.is_empty() {
+        return Ok(());
+    }
+    if let Some(group) = &record.resctrl {
+        return group.change(schemas);
+    }
+    let mut record = record.clone();
+    let made = Group::make_own(Mount::find()?, record.id.clone().as_str(), schemas, |group| {
+        record.resctrl = Some(group.clone());
+        entry.save(&record)
+    });
+    let gathered = made.and_then(|group| group.gather(|| members::pids(&record)));
+    gathered.map_err(|error| {
+        let removed = record.resctrl.take().map_or(Ok(()), |group| group.remove(true));
+        match removed.and_then(|()| entry.save(&record)) {
+            Ok(()) => error,
+            Err(remains) => error.hint(remains),
+        }
+    })
 }

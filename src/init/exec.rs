@@ -38,6 +38,8 @@ pub struct Target<'a> {
     pub cgroup: Cgroup,
     /// How to get where its first process is, should the group itself take no processes.
     pub beside: &'a dyn Fn() -> Result<Cgroup>,
+    /// What is done to the process while it waits, outside still.
+    pub cloned: &'a dyn Fn(Pid) -> Result<()>,
 }
 
 /// Makes the process and sees it through to `Ready`; `console` gets the master of its terminal.
@@ -90,6 +92,7 @@ pub fn create(
         if let (true, Some(adjustment)) = (first.is_empty(), plan.process.oom_score_adj) {
             parent::write_oom_score_adj(child.pid, adjustment)?;
         }
+        (target.cloned)(child.pid)?;
         channel.tell(ToChild::Go)?;
         loop {
             match channel.next()? {

@@ -42,6 +42,8 @@ pub struct Known<'a> {
     pub id_mapped_mounts: bool,
     /// Whether devices of the host can be moved into a container's network namespace.
     pub net_devices: bool,
+    /// Whether shares of caches and memory bandwidth are given, by all of `linux.intelRdt`.
+    pub intel_rdt: bool,
     /// Whether profiles of AppArmor are applied.
     pub apparmor: bool,
     /// Whether labels of SELinux are set.
@@ -94,7 +96,7 @@ impl Known<'_> {
             .set_seccomp(Some(self.seccomp()))
             .set_apparmor(Some(Apparmor::default().set_enabled(Some(self.apparmor)).clone()))
             .set_selinux(Some(Selinux::default().set_enabled(Some(self.selinux)).clone()))
-            .set_intel_rdt(Some(IntelRdt::default().set_enabled(Some(false)).clone()))
+            .set_intel_rdt(Some(intel_rdt(self.intel_rdt)))
             .set_memory_policy(Some(self.memory_policy()))
             .set_mount_extensions(Some(mount_extensions(self.id_mapped_mounts)))
             .set_net_devices(Some(
@@ -141,6 +143,15 @@ fn mount_extensions(id_mapped: bool) -> MountExtensions {
     MountExtensions::default().set_idmap(Some(idmap)).clone()
 }
 
+fn intel_rdt(supported: bool) -> IntelRdt {
+    let supported = Some(supported);
+    let mut rdt = IntelRdt::default();
+    rdt.set_enabled(supported)
+        .set_schemata(supported)
+        .set_monitoring(supported);
+    rdt
+}
+
 fn owned(words: &[&str]) -> Vec<String> {
     words.iter().map(|word| (*word).to_owned()).collect()
 }
@@ -163,6 +174,7 @@ mod tests {
         seccomp_supported_flags: &["SECCOMP_FILTER_FLAG_LOG"],
         id_mapped_mounts: true,
         net_devices: true,
+        intel_rdt: true,
         apparmor: true,
         selinux: true,
         memory_policy_modes: &["MPOL_BIND"],
@@ -196,7 +208,7 @@ mod tests {
                     },
                     "apparmor": {"enabled": true},
                     "selinux": {"enabled": true},
-                    "intelRdt": {"enabled": false},
+                    "intelRdt": {"enabled": true, "schemata": true, "monitoring": true},
                     "memoryPolicy": {"modes": ["MPOL_BIND"], "flags": ["MPOL_F_STATIC_NODES"]},
                     "mountExtensions": {"idmap": {"enabled": true}},
                     "netDevices": {"enabled": true}

@@ -51,6 +51,14 @@ pub fn parse(origin: &Path, raw: Vec<u8>) -> Result<Loaded> {
     if let Some(process) = document.value.get_mut("process") {
         adapt(process)?;
     }
+    // oci-spec has these two in other letters.
+    if let Some(Value::Object(rdt)) = document.value.pointer_mut("/linux/intelRdt") {
+        for (name, theirs) in [("enableCMT", "enableCmt"), ("enableMBM", "enableMbm")] {
+            if let Some(value) = rdt.remove(name) {
+                rdt.insert(theirs.to_owned(), value);
+            }
+        }
+    }
     let (spec, warnings) = typed(origin, document)?;
     Ok(Loaded { spec, raw, warnings })
 }

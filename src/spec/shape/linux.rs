@@ -29,6 +29,8 @@ pub(super) const LINUX: Shape = Object(&[
             optional("l3CacheSchema", Text),
             optional("memBwSchema", Text),
             optional("enableMonitoring", Bool),
+            optional("enableCMT", Bool),
+            optional("enableMBM", Bool),
         ]),
     ),
     optional(

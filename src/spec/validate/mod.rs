@@ -1,13 +1,12 @@
-//! The rules of config.json that the types of its properties cannot say, and the properties that are not supported yet.
+//! The rules of config.json that the types of its properties cannot say.
 //!
 //! Pure: what depends on the host (does the path exist, is the file of that type) is found when it is used. What one room
 //! acts on alone is checked in that room's plan: mount options, device nodes, masked paths and `rootfsPropagation` in
-//! `rootfs`, limits and `cgroupsPath` in `cgroup`, capabilities, rlimits and seccomp rules in `security`. Strings have no
-//! NUL bytes: `load` has seen to that.
+//! `rootfs`, limits and `cgroupsPath` in `cgroup`, `intelRdt` in `resctrl`, capabilities, rlimits and seccomp rules in
+//! `security`. Strings have no NUL bytes: `load` has seen to that.
 
 mod namespaces;
 mod process;
-mod unsupported;
 
 #[cfg(test)]
 mod tests;
@@ -41,11 +40,11 @@ pub fn validate(spec: &Spec) -> Result<Vec<String>> {
     mount_mappings(spec)?;
     hooks(spec)?;
     annotations(spec)?;
-    spec.linux().as_ref().map_or(Ok(()), unsupported::linux)?;
     net_device::plan(spec)?;
     sysctl::plan(spec)?;
     let mut warnings = mount_warnings(spec);
     warnings.extend(personality_warning(spec));
+    warnings.extend(monitoring_warning(spec));
     Ok(warnings)
 }
 
@@ -205,6 +204,19 @@ fn personality_warning(spec: &Spec) -> Option<String> {
         "linux.personality.flags: no flag is known, ignoring {}",
         flags.join(", ")
     ))
+}
+
+/// The specification dropped both in 1.3: a group counts all that the processor can count, and none may count less.
+#[allow(deprecated)]
+fn monitoring_warning(spec: &Spec) -> Option<String> {
+    let asked = spec.linux().as_ref()?.intel_rdt().as_ref()?;
+    let old = [
+        ("enableCMT", asked.enable_cmt()),
+        ("enableMBM", asked.enable_mbm()),
+    ];
+    let (name, _) = old.into_iter().find(|(_, enable)| **enable == Some(true))?;
+    (*asked.enable_monitoring() != Some(true))
+        .then(|| format!("linux.intelRdt.{name}: ignored, enableMonitoring counts what this container uses"))
 }
 
 fn not_absolute(field: impl std::fmt::Display, path: &Path) -> Error {

@@ -217,13 +217,14 @@ fn the_bad_input_table() {
 }
 
 #[test]
-fn what_a_later_version_brings_is_refused_by_name() {
-    let error = check(|config| set(config, "/linux/intelRdt", json!({}))).unwrap_err();
+fn the_old_switches_of_monitoring_are_a_warning_unless_the_new_one_is_on() {
+    let warnings = |rdt| check(|config| set(config, "/linux/intelRdt", rdt)).unwrap();
     assert_eq!(
-        error.to_string(),
-        "linux.intelRdt is not supported: this version cannot limit caches and memory bandwidth"
+        warnings(json!({"enableCMT": false, "enableMBM": true})),
+        ["linux.intelRdt.enableMBM: ignored, enableMonitoring counts what this container uses"]
     );
-    assert_eq!(error.kind(), crate::error::Kind::Unsupported);
+    assert!(warnings(json!({"enableCMT": false})).is_empty());
+    assert!(warnings(json!({"enableCMT": true, "enableMonitoring": true})).is_empty());
 }
 
 #[test]
