@@ -10,6 +10,7 @@ all the rest of a request.
 
 import itertools
 import socket
+import struct
 import threading
 import time
 from dataclasses import dataclass, field
@@ -41,7 +42,11 @@ class _Connection:
     def __init__(self, address):
         self._socket = socket.create_connection(address, timeout=CONNECT_SECONDS)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._socket.settimeout(ANSWER_SECONDS)
+        # The kernel's own timeouts: with one of Python's every call is two, because it asks poll() first.
+        self._socket.settimeout(None)
+        timeout = struct.pack("@ll", *divmod(int(ANSWER_SECONDS * 1_000_000), 1_000_000))
+        for direction in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            self._socket.setsockopt(socket.SOL_SOCKET, direction, timeout)
         self._used = False
 
     def exchange(self, request):
@@ -53,6 +58,8 @@ class _Connection:
             if self._used:
                 raise _Closed from None
             raise
+        except BlockingIOError:
+            raise TimeoutError(f"no answer in {ANSWER_SECONDS} s") from None
         if not received:
             raise _Closed if self._used else ConnectionError("closed without an answer")
         self._used = True
@@ -85,7 +92,10 @@ class _Connection:
         return answer, missing == 0 and protocol == "HTTP/1.1" and headers.get("connection", "").lower() != "close"
 
     def _receive(self):
-        more = self._socket.recv(65536)
+        try:
+            more = self._socket.recv(65536)
+        except BlockingIOError:
+            raise TimeoutError(f"no more of an answer in {ANSWER_SECONDS} s") from None
         if not more:
             raise ConnectionError("closed in the middle of an answer")
         return more

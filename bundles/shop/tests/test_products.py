@@ -65,19 +65,35 @@ class RedisAway(unittest.TestCase):
         with patch.dict(os.environ, REDIS_HOST=host, REDIS_PORT=str(port)), contextlib.redirect_stdout(io.StringIO()):
             away = cache.Cache("test:")
             self.assertIsNone(away.get("key"))
-            with patch.object(away._redis, "get", side_effect=AssertionError("asked again")):
+            with patch.object(cache, "_connection", side_effect=AssertionError("asked again")):
                 self.assertIsNone(away.get("key"))
 
     def test_after_a_pause_it_is_asked_again(self):
-        with contextlib.redirect_stdout(io.StringIO()), patch.object(cache.time, "monotonic", side_effect=[1, 1, 2, 4]):
+        with self.answers(redis.ConnectionError("gone"), b"value"), patch.object(cache.time, "monotonic", side_effect=[1, 1, 2, 4]):
             back = cache.Cache("test:")
-            with patch.object(back._redis, "get", side_effect=[redis.ConnectionError("gone"), b"value"]):
-                self.assertEqual([back.get("key") for _ in range(3)], [None, None, b"value"])
+            self.assertEqual([back.get("key") for _ in range(3)], [None, None, b"value"])
+
+    def test_kept_connections_that_were_closed_meanwhile_are_replaced_and_no_reason_to_pause(self):
+        with self.answers(b"one", redis.ConnectionError("closed"), b"two"):
+            restarted = cache.Cache("test:")
+            self.assertEqual([restarted.get("key") for _ in range(2)], [b"one", b"two"])
+
+    def test_an_answer_that_is_late_is_not_waited_for_again(self):
+        with self.answers(b"one", redis.TimeoutError("late")):
+            slow = cache.Cache("test:")
+            self.assertEqual([slow.get("key") for _ in range(3)], [b"one", None, None])
 
     def test_entries_end_after_300_seconds(self):
-        with patch.object(redis.Redis, "set") as stored:
+        with self.answers("OK") as asked:
             cache.Cache("test:").put("key", b"value")
-        stored.assert_called_once_with("test:key", b"value", ex=300)
+        self.assertEqual(asked.call_args.args[1], ("SET", "test:key", b"value", "EX", 300))
+
+    @contextlib.contextmanager
+    def answers(self, *answers):
+        """Redis gives these, one for each command."""
+        with contextlib.redirect_stdout(io.StringIO()), patch.object(cache, "_connection"):
+            with patch.object(cache, "_exchange", side_effect=answers) as asked:
+                yield asked
 
 
 class Catalogue(unittest.TestCase):

@@ -103,6 +103,16 @@ class Balancing(unittest.TestCase):
             with self.assertRaises(upstream.Unavailable):
                 self.upstream(*addresses).request("GET", "/", patience=0)
 
+    def test_a_replica_that_goes_silent_costs_time_and_no_request(self):
+        release = threading.Event()
+        self.addCleanup(release.set)
+        silent = self.replica(lambda *_: release.wait(30) and CLOSE)
+        halfway = self.replica(lambda *_: b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf")
+        pool = self.upstream(silent, halfway, self.replica(named("alive")))
+        with patch.object(upstream, "ANSWER_SECONDS", 0.05):
+            self.assertEqual({pool.request("GET", "/").body for _ in range(3)}, {b"alive"})
+        self.assertEqual(pool.state(), {"known": 3, "used": 1})
+
     def test_more_than_the_limit_is_refused_at_once(self):
         arrived, go_on = threading.Event(), threading.Event()
 
