@@ -13,6 +13,7 @@ use super::record::Record;
 use super::store::Store;
 use crate::cgroup::Cgroup;
 use crate::error::{Error, Kind, OsContext, Result};
+use crate::rootfs::ROOT_LAYER_ANNOTATION;
 use crate::spec::id::Id;
 use crate::spec::state::Status;
 
@@ -72,6 +73,7 @@ pub fn checkpoint(store: &Store, id: &Id, options: &Options) -> Result<()> {
         .hint("`minirun network disconnect` takes it off, and `minirun network connect` puts it on again"));
     }
     let spec = entry.config()?;
+    refuse_layer(&spec, "checkpoint")?;
     if let Some(parent) = &options.parent
         && (parent.is_absolute() || !options.images.join(parent).is_dir())
     {
@@ -108,6 +110,19 @@ pub fn checkpoint(store: &Store, id: &Id, options: &Options) -> Result<()> {
         delete::destroy_recorded(&entry, &record)
     } else {
         Ok(())
+    }
+}
+
+/// CRIU makes the root anew from its directory alone.
+pub(super) fn refuse_layer(spec: &Spec, verb: &str) -> Result<()> {
+    let annotations = spec.annotations().as_ref();
+    match annotations.is_some_and(|annotations| annotations.contains_key(ROOT_LAYER_ANNOTATION)) {
+        true => Err(Error::unsupported(
+            verb,
+            format_args!("the container's root has a layer (annotation {ROOT_LAYER_ANNOTATION})"),
+        )
+        .hint("let the root be read-only, with volumes where it is written to")),
+        false => Ok(()),
     }
 }
 

@@ -13,7 +13,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::unistd::Pid;
 use oci_spec::runtime::Spec;
 
-use super::checkpoint::DESCRIPTORS;
+use super::checkpoint::{DESCRIPTORS, refuse_layer};
 use super::criu::{self, Common, Criu, Directories, Notification, Request, Work};
 use super::events::{self, Action, Event};
 use super::options::{Options as CreateOptions, Terminal};
@@ -65,6 +65,7 @@ pub fn restore(store: &Store, create: &CreateOptions, options: &Options) -> Resu
         .hint("restore it without, then `minirun network connect`"));
     }
     let spec = load::parse(&create.bundle.join(load::CONFIG), prepared.config.clone())?.spec;
+    refuse_layer(&spec, "restore")?;
     let mut signals = if options.detach {
         None
     } else {

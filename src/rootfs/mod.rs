@@ -28,6 +28,7 @@
 //! | `mount_label` | what SELinux calls the files on them |
 //! | `id_map` | those whose ids are mapped, which the runtime makes |
 //! | `devices` | device nodes and the links in /dev |
+//! | `layer` | what goes over a root that others use too |
 //! | `switch`, `kernel_mounts` | pivot_root(2), or what stands for it |
 //! | `finish` | masked and read-only paths |
 
@@ -37,6 +38,7 @@ mod devices;
 mod finish;
 mod id_map;
 mod kernel_mounts;
+mod layer;
 mod long_options;
 mod mount_label;
 mod mount_plan;
@@ -57,6 +59,7 @@ use nix::sys::stat::{Mode, umask};
 
 pub use self::copy_up::copy_up;
 pub use self::id_map::{ID_MAPPED_MOUNTS, IdMapped, Maps};
+pub use self::layer::ROOT_LAYER_ANNOTATION;
 pub use self::mount_label::CONTEXT_TYPE_ANNOTATION;
 pub use self::options::MOUNT_OPTIONS;
 pub use self::plan::{CgroupMounts, ExtraBind, Plan};
@@ -149,14 +152,18 @@ impl Plan {
         .os("set propagation of", "/")
     }
 
-    /// Mounts the root on itself: pivot_root(2) wants a mount, and what is mounted below stays the container's own.
+    /// Mounts the root on itself, or with its layer: pivot_root(2) wants a mount, and what is mounted below stays the
+    /// container's own.
     fn mount_root(&self) -> Result<OwnedFd> {
         let path = self.root.to_string_lossy();
         let directory = self.open_root()?;
         if self.host_propagation == Propagation::Shared {
             make_parent_mount_private(&directory)?;
         }
-        let tree = clone_tree(&directory, true).os("open_tree root.path", &path)?;
+        let tree = match &self.layer {
+            Some(layer) => layer.mount(&directory)?,
+            None => clone_tree(&directory, true).os("open_tree root.path", &path)?,
+        };
         set_attributes(&tree, false, Change::propagation(Propagation::Private)).os("make private", &path)?;
         mount::attach(&tree, &directory).os("mount root.path", &path)?;
         Ok(tree)

@@ -8,6 +8,7 @@ use oci_spec::runtime::{LinuxNamespaceType, Spec};
 
 use super::devices::DevicePlan;
 use super::id_map::{IdMapped, Ids};
+use super::layer::Layer;
 use super::mount_label::{MountLabel, require_selinux};
 use super::mount_plan::{Action, Given, Mount};
 use crate::error::{Error, Result};
@@ -62,6 +63,8 @@ pub(super) enum Switch {
 pub struct Plan {
     /// The root directory on the host.
     pub(super) root: CString,
+    /// What goes over it.
+    pub(super) layer: Option<Layer>,
     pub(super) switch: Switch,
     /// What the copies of the host's mounts become first.
     pub(super) host_propagation: Propagation,
@@ -149,6 +152,7 @@ impl Plan {
             .unwrap_or_default();
         let mut plan = Plan {
             root: c_string(&bundle.join(root.path()), "root.path")?,
+            layer: Layer::plan(spec.annotations().as_ref(), switch, user_namespace)?,
             switch,
             host_propagation: match root_propagation {
                 None | Some((Propagation::Slave, _)) => Propagation::Slave,

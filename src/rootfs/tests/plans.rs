@@ -56,6 +56,29 @@ fn dots_in_a_destination_cannot_leave_the_root() {
 }
 
 #[test]
+fn a_layer_over_the_root_needs_a_path_from_the_root_and_mounts_of_the_containers_own() {
+    let layered = |layer: &str, namespaces: &[&str]| {
+        let namespaces: Vec<Value> = namespaces.iter().map(|name| json!({"type": name})).collect();
+        json!({
+            "ociVersion": "1.0.2", "root": {"path": "rootfs"}, "annotations": {"minirun.root-layer": layer},
+            "linux": {"namespaces": namespaces},
+        })
+    };
+    assert!(planned(layered("/layer", &["mount"])).layer.is_some());
+    for (config, why) in [
+        (layered("layer", &["mount"]), "not an absolute path"),
+        (layered("/layer", &[]), "needs a mount namespace"),
+        (layered("/layer", &["mount", "user"]), "a user namespace"),
+    ] {
+        let error = refused(config);
+        assert!(
+            error.starts_with("annotations[\"minirun.root-layer\"]") && error.contains(why),
+            "{error}"
+        );
+    }
+}
+
+#[test]
 fn only_options_make_a_bind_mount() {
     let plan = planned(mounts(
         json!([{"destination": "/a", "type": "tmpfs", "source": "/x", "options": ["rbind"]}]),
