@@ -20,6 +20,10 @@ mod checkpoint;
 mod compose;
 #[path = "scenarios/compose_config.rs"]
 mod compose_config;
+#[path = "scenarios/compose_foreground.rs"]
+mod compose_foreground;
+#[path = "scenarios/compose_storage.rs"]
+mod compose_storage;
 #[path = "scenarios/container_events.rs"]
 mod container_events;
 #[path = "scenarios/crash.rs"]

@@ -11,7 +11,10 @@ use std::path::Path;
 use std::sync::OnceLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::error::{OsContext, Result};
+use serde::Deserialize as _;
+use serde_json::{Value, json};
+
+use crate::error::{Error, Kind, OsContext, Result};
 
 /// The shape of a line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,7 +22,7 @@ pub enum Format {
     /// `time="..." level=error msg="..."`, logrus' text form.
     #[default]
     Text,
-    /// `{"level":"error","msg":"...","time":"..."}`
+    /// `{"level":"error","msg":"...","time":"...","kind":"Exists"}`; no `kind` but of an error.
     Json,
 }
 
@@ -79,15 +82,32 @@ pub fn debug(message: impl Display) {
     write(Level::Debug, &message);
 }
 
-/// The failure of the command: to the log file, and in plain words to standard error as runc does.
-pub fn error(message: impl Display) {
-    write(Level::Error, &message);
+/// The failure of the command: to the log file, and in plain words to standard error as runc does. In JSON it says of
+/// which kind it is, too ([`failure`] reads that).
+pub fn error(error: &Error) {
+    write_line(Level::Error, error, Some(error.kind()));
     if LOG.get().is_some_and(|log| log.file.is_some()) {
-        let _ = writeln!(std::io::stderr(), "{message}");
+        let _ = writeln!(std::io::stderr(), "{error}");
     }
 }
 
+/// The failure that a command has written to its JSON log.
+pub fn failure(log: &str) -> Option<Error> {
+    log.lines().rev().find_map(|line| {
+        let line: Value = serde_json::from_str(line).ok()?;
+        let message = line["msg"]
+            .as_str()
+            .filter(|_| line["level"] == Level::Error.name())?;
+        let kind = Kind::deserialize(&line["kind"]).unwrap_or(Kind::Program);
+        Some(Error::new(kind, message))
+    })
+}
+
 fn write(level: Level, message: &dyn Display) {
+    write_line(level, message, None);
+}
+
+fn write_line(level: Level, message: &dyn Display, kind: Option<Kind>) {
     const STDERR: Log = Log {
         file: None,
         format: Format::Text,
@@ -97,7 +117,7 @@ fn write(level: Level, message: &dyn Display) {
     if level == Level::Debug && !log.debug {
         return;
     }
-    let line = line(log.format, level, &message.to_string(), SystemTime::now());
+    let line = line(log.format, level, &message.to_string(), kind, SystemTime::now());
     // One write per line keeps lines whole when several processes append; a full disk must not fail the command.
     let _ = match &log.file {
         Some(file) => (&*file).write_all(line.as_bytes()),
@@ -105,15 +125,18 @@ fn write(level: Level, message: &dyn Display) {
     };
 }
 
-fn line(format: Format, level: Level, message: &str, now: SystemTime) -> String {
+fn line(format: Format, level: Level, message: &str, kind: Option<Kind>, now: SystemTime) -> String {
     let (level, time) = (level.name(), Rfc3339(now));
     match format {
         Format::Json => {
-            let message = serde_json::Value::from(message);
-            format!("{{\"level\":\"{level}\",\"msg\":{message},\"time\":\"{time}\"}}\n")
+            let message = Value::from(message);
+            let kind = kind
+                .map(|kind| format!(",\"kind\":{}", json!(kind)))
+                .unwrap_or_default();
+            format!("{{\"level\":\"{level}\",\"msg\":{message},\"time\":\"{time}\"{kind}}}\n")
         }
         Format::Text => {
-            let message = serde_json::Value::from(message);
+            let message = Value::from(message);
             format!("time=\"{time}\" level={level} msg={message}\n")
         }
     }
@@ -186,11 +209,24 @@ mod tests {
 
     #[test]
     fn a_json_line_is_one_object_with_runcs_keys() {
-        let line = line(Format::Json, Level::Error, "it \"broke\"\nbadly", at(0));
+        let line = line(Format::Json, Level::Error, "it \"broke\"\nbadly", None, at(0));
         assert_eq!(line.matches('\n').count(), 1);
         let value: serde_json::Value = serde_json::from_str(&line).unwrap();
         assert_eq!(value["level"], "error");
         assert_eq!(value["msg"], "it \"broke\"\nbadly");
         assert_eq!(value["time"], "1970-01-01T00:00:00.000000006Z");
+    }
+
+    #[test]
+    fn whoever_started_a_command_reads_from_its_log_what_kind_of_failure_it_was() {
+        let failed = line(Format::Json, Level::Error, "taken", Some(Kind::Exists), at(0));
+        let odd = line(Format::Json, Level::Warning, "odd", None, at(0));
+        assert_eq!(
+            failure(&format!("{odd}{failed}")),
+            Some(Error::new(Kind::Exists, "taken"))
+        );
+        assert_eq!(failure(&odd), None);
+        let of_runc = line(Format::Json, Level::Error, "broken", None, at(0));
+        assert_eq!(failure(&of_runc), Some(Error::new(Kind::Program, "broken")));
     }
 }

@@ -141,13 +141,18 @@ impl<'h> Stack<'h> {
 
     /// The supervisor's process.
     pub(crate) fn supervisor(&self) -> Option<Pid> {
+        self.process(&["supervise", &self.project])
+    }
+
+    /// A process with these arguments.
+    pub(crate) fn process(&self, wanted: &[&str]) -> Option<Pid> {
         let processes = fs::read_dir("/proc").unwrap().flatten();
         let mut pids =
             processes.filter_map(|entry| entry.file_name().into_string().ok()?.parse::<i32>().ok());
         let found = pids.find(|pid| {
             let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
             let args: Vec<&str> = line.split('\0').collect();
-            args.contains(&"supervise") && args.contains(&self.project.as_str())
+            wanted.iter().all(|wanted| args.contains(wanted))
         });
         found.map(Pid::from_raw)
     }

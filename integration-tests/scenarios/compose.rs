@@ -10,8 +10,8 @@ use serde_json::json;
 use super::names::netd;
 use crate::harness::{Host, Random, Stack, wait_until};
 
-/// A service that runs until it is told to end. What it writes to /tmp is its own: replicas share the root file system.
-fn living(name: &str, more: &str) -> String {
+/// A service that runs until it is told to end.
+pub(super) fn living(name: &str, more: &str) -> String {
     format!(
         "  {name}:\n    x-bundle: BUNDLE\n    environment: {{ N: {name} }}\n    tmpfs: [/tmp]\n    volumes: [\"SHARED:/shared\"]\n    command: LIVING\n{more}"
     )
@@ -89,6 +89,8 @@ fn ps_port_and_exec_show_what_is_there() {
         .run(&["exec", "wbe", "true"])
         .fails_with(&["service wbe has no replica", "web"]);
     assert_eq!(stack.sh("web", "exit 7").code, 7);
+    let as_people_type_it = stack.run(&["exec", "-it", "web", "hostname"]).succeeds();
+    assert_eq!(as_people_type_it.stdout.trim(), stack.id("web", 1));
 }
 
 #[test]
@@ -356,42 +358,6 @@ fn what_the_bundle_says_of_itself_still_holds() {
 }
 
 #[test]
-fn volumes_begin_as_what_they_hide_and_stay_until_they_are_asked_to_go() {
-    let host = Host::new();
-    let file = format!(
-        "services:\n{}volumes: {{ data: {{ }} }}\n",
-        living("web", "").replace("[\"SHARED:/shared\"]", "[\"SHARED:/shared\", \"data:/data\"]")
-    );
-    let stack = Stack::new(&host, "volume", &file);
-    let rootfs = stack.bundle().rootfs();
-    host.sh(&format!(
-        "mkdir {0}/data; echo seed >{0}/data/seed; chown -R 1000:1000 {0}/data; chmod 750 {0}/data",
-        rootfs.display()
-    ));
-    let stack = stack.up();
-    let owner = |script: &str| {
-        stack
-            .run(&["exec", "-T", "--user", "1000:1000", "web", "sh", "-c", script])
-            .succeeds()
-            .stdout
-    };
-    assert_eq!(owner("cat /data/seed; stat -c '%u %a' /data"), "seed\n1000 750\n");
-    owner("echo mine >/data/mine");
-    stack.run(&["down"]).succeeds();
-    stack.run(&["up", "--wait"]).succeeds();
-    assert_eq!(owner("cat /data/mine"), "mine\n");
-    stack.run(&["down", "--volumes"]).succeeds();
-    let volume = stack.path(format!("/var/lib/minirun/volumes/{}_data", stack.project()));
-    assert!(fs::metadata(&volume).is_err());
-
-    stack.run(&["up", "--wait"]).succeeds();
-    stack.run(&["down"]).succeeds();
-    assert!(fs::metadata(&volume).is_ok());
-    stack.run(&["down", "--volumes"]).succeeds();
-    assert!(fs::metadata(&volume).is_err(), "also when nothing is up any more");
-}
-
-#[test]
 fn an_up_that_fails_takes_back_what_it_made_and_leaves_what_was_there() {
     let host = Host::new();
     let good = living("web", "");
@@ -462,13 +428,43 @@ fn a_dependency_that_ends_badly_fails_up_and_its_last_words_are_told() {
 }
 
 #[test]
-fn a_port_that_another_stack_has_is_told_with_its_owner() {
+fn a_port_that_another_stack_has_is_told_once_with_its_owner_and_taken_back() {
     let host = Host::new();
-    let file = format!("services:\n{}", living("web", "    ports: [\"8080:80\"]\n"));
+    // Restarted for ever: but to ask again for a port that somebody has would not help.
+    let file = format!(
+        "services:\n{}",
+        living("web", "    ports: [\"8080:80\"]\n    restart: always\n")
+    );
     let one = Stack::new(&host, "one", &file).up();
     let other = Stack::new(&host, "other", &file);
-    other.run(&["up", "-d"]).fails_with(&["8080", &one.id("web", 1)]);
+    let failed = other
+        .run(&["up", "-d"])
+        .fails_with(&["service web", "8080", &one.id("web", 1)]);
+    assert_eq!(failed.stderr.matches("Failed").count(), 1, "{}", failed.stderr);
+    assert!(other.ps().is_empty());
     assert_eq!(one.replica("web", 1)["state"], "running");
+}
+
+#[test]
+fn a_port_and_an_address_go_to_another_service_when_the_file_says_so() {
+    let host = Host::new();
+    let has = "    ports: [\"8080:80\"]\n    restart: always\n    networks: { default: { ipv4_address: 10.9.3.9 } }\n";
+    let file = |web: &str, db: &str| {
+        format!(
+            "services:\n{}{}networks: {{ default: {{ ipam: {{ config: [ {{ subnet: 10.9.3.0/24 }} ] }} }} }}\n",
+            living("web", web),
+            living("db", db)
+        )
+    };
+    let stack = Stack::new(&host, "moves", &file(has, "")).up();
+    stack.write(&file("", has));
+    stack.run(&["up", "--wait"]).succeeds();
+    assert_eq!(
+        stack.run(&["port", "db", "80"]).succeeds().stdout,
+        "0.0.0.0:8080\n"
+    );
+    assert!(stack.sh("db", "ip addr").stdout.contains("10.9.3.9/"));
+    assert_eq!(stack.replica("db", 1)["restarts"], 0);
 }
 
 #[test]
@@ -491,18 +487,6 @@ fn a_secret_in_the_run_directory_is_for_root_alone() {
     let stack = stack.up();
     let directory = stack.path(format!("/run/minirun/compose/{}", stack.project()));
     assert_eq!(fs::metadata(directory).unwrap().mode() & 0o777, 0o700);
-}
-
-#[test]
-fn up_in_the_foreground_shows_what_services_write_until_it_is_interrupted() {
-    let host = Host::new();
-    let file = "services:\n  web:\n    x-bundle: BUNDLE\n    command: [sh, -c, \"trap 'exit 0' TERM; echo hello there; while :; do sleep 1000 & wait; done\"]\n";
-    let stack = Stack::new(&host, "front", file);
-    let up = stack.verb(&["up"]).spawn();
-    wait_until("the log is shown", || up.stdout().contains("hello there"));
-    up.signal(Signal::SIGINT);
-    up.wait().succeeds();
-    assert_eq!(stack.replica("web", 1)["state"], "exited");
 }
 
 #[test]

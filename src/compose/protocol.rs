@@ -51,8 +51,27 @@ pub enum Request {
     },
     /// Answered with [`Answer::Replicas`].
     Ps,
+    /// Answered with [`Answer::Replicas`] when services have ended; until then with progress.
+    Await {
+        /// All when empty.
+        services: Vec<String>,
+        /// Which ends.
+        until: Until,
+    },
     /// Answered with progress for as long as the connection stands.
     Subscribe,
+}
+
+/// What [`Request::Await`] waits for. A replica that is going to be started again has not ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Until {
+    /// No replica runs, or is going to.
+    AllEnded,
+    /// A replica has ended, unless it has done what another service waits for.
+    OneEnded,
+    /// A replica has ended with another status than 0.
+    OneFailed,
 }
 
 /// The request of `up`.
@@ -93,7 +112,7 @@ pub enum Answer {
     Progress(Progress),
     /// Something is odd.
     Warning(String),
-    /// The last answer of [`Request::Ps`].
+    /// The last answer of [`Request::Ps`] and [`Request::Await`].
     Replicas(Vec<Status>),
     /// The last answer of every other request that succeeded.
     Done,

@@ -29,16 +29,13 @@ pub fn exists(name: &str) -> bool {
     path(name).is_dir()
 }
 
-/// Makes a volume if it is not there: as `target` of the root file system at `rootfs`. True when it was made.
+/// Makes a volume, as `target` of the root file system at `rootfs`. Takes as long as copying that does.
 ///
 /// # Errors
 /// When the directory cannot be made or copied; nothing is left then, but for a copy without a name of its own, which the
 /// next attempt removes.
-pub fn ensure(name: &str, rootfs: &Path, target: &str) -> Result<bool> {
-    let (path, new) = (path(name), Path::new(VOLUMES).join(format!(".{name}.new")));
-    if path.is_dir() {
-        return Ok(false);
-    }
+pub fn make(name: &str, rootfs: &Path, target: &str) -> Result<()> {
+    let (path, new) = (path(name), unfinished(name));
     place::remove_tree(&new)?;
     place::directory(&new)?;
     let to = File::open(&new).os("open", new.display())?;
@@ -49,8 +46,11 @@ pub fn ensure(name: &str, rootfs: &Path, target: &str) -> Result<bool> {
             to.set_permissions(mode).os("change mode of", new.display())?;
         }
     }
-    fs::rename(&new, &path).os("rename to", path.display())?;
-    Ok(true)
+    fs::rename(&new, &path).os("rename to", path.display())
+}
+
+fn unfinished(name: &str) -> PathBuf {
+    Path::new(VOLUMES).join(format!(".{name}.new"))
 }
 
 /// The directory that the volume will hide, if there is one.
@@ -89,6 +89,7 @@ fn fill(from: &OwnedFd, to: File) -> Result<()> {
 /// When something in it cannot be removed.
 pub fn remove(name: &str) -> Result<bool> {
     let path = path(name);
+    place::remove_tree(&unfinished(name))?;
     match fs::remove_dir_all(&path) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
         result => result.os("remove volume", path.display()).map(|()| true),

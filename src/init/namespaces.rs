@@ -285,7 +285,7 @@ impl Opened<'_> {
                     format_args!("{} namespace", name_of(*flag)),
                     errno,
                 );
-                crate::log::error(error);
+                crate::log::error(&error);
                 std::process::exit(1);
             }
         }

@@ -17,6 +17,12 @@ pub(super) struct Args {
     /// Give the program no terminal; it has one when standard input and output are one
     #[arg(short = 'T', long)]
     no_tty: bool,
+    /// Accepted: the program has standard input, and a terminal when there is one, anyway
+    #[arg(short, long, hide = true)]
+    interactive: bool,
+    /// Accepted, as --interactive
+    #[arg(short, long, hide = true, conflicts_with = "no_tty")]
+    tty: bool,
     /// Return as soon as the program runs
     #[arg(short, long)]
     detach: bool,

@@ -6,6 +6,8 @@ mod config;
 mod down;
 mod events;
 mod exec;
+mod fill_volume;
+mod foreground;
 mod logs;
 mod ls;
 mod port;
@@ -68,6 +70,7 @@ enum Verb {
     Top(top::Args),
     Down(down::Args),
     Exec(exec::Args),
+    FillVolume(fill_volume::Args),
     Ls(ls::Args),
     Port(port::Args),
     Ps(ps::Args),
@@ -133,6 +136,7 @@ pub(super) fn run(store: Option<&Store>, args: &Args) -> Result<u8> {
         Verb::Top(verb) => top::run(store, project, verb),
         Verb::Down(verb) => down::run(store, project, verb),
         Verb::Exec(verb) => exec::run(store, &project.name()?, verb),
+        Verb::FillVolume(verb) => fill_volume::run(verb),
         Verb::Ls(verb) => ls::run(store, verb),
         Verb::Port(verb) => port::run(store, &project.name()?, verb),
         Verb::Ps(verb) => ps::run(store, &project.name()?, verb),

@@ -95,7 +95,8 @@ fn label(line: &Progress) -> String {
     format!("{} {}", line.kind, line.name)
 }
 
-fn plain(line: &Progress) -> String {
+/// One line, for those who rewrite none.
+pub(super) fn plain(line: &Progress) -> String {
     let text = format!(" {} {} {}", line.kind, line.name, line.phase.word());
     match line.detail.as_str() {
         "" => text,

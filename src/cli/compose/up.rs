@@ -1,20 +1,14 @@
 //! `minirun compose up`.
 
-use std::os::fd::AsFd as _;
-use std::process::Command;
-use std::time::Duration;
-
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigSet, Signal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
-
 use super::ask::{ask, seconds};
+use super::foreground::{Foreground, Then};
 use super::{ProjectArgs, scale};
-use crate::compose::protocol::{Request, Up};
+use crate::compose::order;
+use crate::compose::protocol::{Request, Until, Up};
 use crate::container::store::Store;
-use crate::error::{Error, Kind, OsContext as _, Result};
+use crate::error::{Error, Kind, Result};
 
-/// Create and start services; Ctrl-C stops them
+/// Create and start services, and show what they write until all have ended; Ctrl-C stops them
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Return when the services are started
@@ -26,6 +20,15 @@ pub(super) struct Args {
     /// Give up after so many seconds
     #[arg(long, value_name = "SECONDS", requires = "wait")]
     wait_timeout: Option<u64>,
+    /// Stop all services when one has ended; with its exit status
+    #[arg(long, conflicts_with_all = ["detach", "wait"])]
+    abort_on_container_exit: bool,
+    /// Stop all services when one has failed; with its exit status
+    #[arg(long, conflicts_with_all = ["detach", "wait", "abort_on_container_exit"])]
+    abort_on_container_failure: bool,
+    /// Stop all services when one has ended; with the exit status of this one
+    #[arg(long, value_name = "SERVICE", conflicts_with_all = ["detach", "wait", "abort_on_container_failure"])]
+    exit_code_from: Option<String>,
     /// Replace containers that are as the file says, too
     #[arg(long, conflicts_with = "no_recreate")]
     force_recreate: bool,
@@ -48,7 +51,17 @@ pub(super) struct Args {
 pub(super) fn run(store: &Store, project: &ProjectArgs, args: &Args) -> Result<u8> {
     let project = project.load(&args.services)?;
     let name = project.name.clone();
-    let up = Up {
+    let selected = order::with_dependencies(&project, &args.services);
+    let selected = selected.into_iter().map(str::to_owned).collect();
+    if let Some(service) = &args.exit_code_from
+        && !project.services.contains_key(service)
+    {
+        return Err(Error::new(
+            Kind::NotFound,
+            format_args!("--exit-code-from: no such service: {service}"),
+        ));
+    }
+    let up = Request::Up(Box::new(Up {
         project,
         services: args.services.clone(),
         scale: args.scale.iter().cloned().collect(),
@@ -57,48 +70,37 @@ pub(super) fn run(store: &Store, project: &ProjectArgs, args: &Args) -> Result<u
         force_recreate: args.force_recreate,
         no_recreate: args.no_recreate,
         remove_orphans: args.remove_orphans,
-    };
-    ask(store, &name, &Request::Up(Box::new(up)), args.quiet)?;
-    if !args.detach && !args.wait {
-        attach(store, &name)?;
+    }));
+    if args.detach || args.wait {
+        return ask(store, &name, &up, args.quiet).map(|()| 0);
     }
-    Ok(0)
+    Foreground {
+        store,
+        project: &name,
+        shown: &args.services,
+        services: selected,
+        until: args.until(),
+        then: args.then(),
+        quiet: args.quiet,
+    }
+    .run(up)
 }
 
-/// Shows what the services write until Ctrl-C, which stops them; a second one kills them.
-fn attach(store: &Store, name: &str) -> Result<()> {
-    let mut logs = Command::new("/proc/self/exe")
-        .arg("--root")
-        .arg(store.root())
-        .args(["compose", "--project-name", name, "logs", "--follow"])
-        .spawn()
-        .os("execute", "minirun compose logs")?;
-    // The terminal tells both processes. The logs end with that, and then it is for us to act.
-    let mut signals = SigSet::empty();
-    signals.add(Signal::SIGINT);
-    signals.add(Signal::SIGTERM);
-    signals.thread_block().os("block", "signals")?;
-    signals.wait().os("wait for", "Ctrl-C")?;
-    // Told by kill(1), it has not heard of it.
-    let _ = logs.kill();
-    logs.wait().os("wait for", "minirun compose logs")?;
-    let stop = |grace| Request::Stop {
-        services: Vec::new(),
-        grace,
-    };
-    std::thread::scope(|scope| {
-        let stopping = scope.spawn(|| ask(store, name, &stop(None), false));
-        let again = SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
-            .os("create", "a signalfd")?;
-        while !stopping.is_finished() {
-            let mut fds = [PollFd::new(again.as_fd(), PollFlags::POLLIN)];
-            if poll(&mut fds, PollTimeout::from(50_u8)).is_ok_and(|ready| ready > 0) {
-                again.read_signal().os("read", "a signal")?;
-                ask(store, name, &stop(Some(Duration::ZERO)), true)?;
-            }
+impl Args {
+    fn until(&self) -> Until {
+        match (&self.exit_code_from, self.abort_on_container_failure) {
+            (_, true) => Until::OneFailed,
+            (Some(_), _) => Until::OneEnded,
+            (None, false) if self.abort_on_container_exit => Until::OneEnded,
+            (None, false) => Until::AllEnded,
         }
-        stopping
-            .join()
-            .unwrap_or_else(|_| Err(Error::new(Kind::Os, "stopping has failed")))
-    })
+    }
+
+    fn then(&self) -> Then<'_> {
+        match &self.exit_code_from {
+            Some(service) => Then::StatusOf(service),
+            None if self.until() == Until::AllEnded => Then::Success,
+            None => Then::WhatEnded,
+        }
+    }
 }

@@ -2,11 +2,12 @@
 //!
 //! The text is a function of the files alone, so its hash tells whether a running container is still what the file says.
 //! What the file says of networks becomes the annotations that `create` reads; the replica's root file system stays where
-//! it is, and only configs and secrets are written out.
+//! it is, with a layer of the replica's own over it where it is writable, and only configs and secrets are written out.
 
 mod annotations;
 mod content;
 mod hash;
+mod layer;
 mod mounts;
 mod process;
 #[cfg(test)]
@@ -22,6 +23,7 @@ pub use self::hash::{Hash, hash_of};
 use super::model::{Project, Service};
 use super::supervisor::place;
 use crate::error::{Error, Kind, OsContext as _, Result};
+use crate::rootfs::ROOT_LAYER_ANNOTATION;
 use crate::spec::load;
 
 /// The project of a container.
@@ -46,6 +48,8 @@ pub struct Source<'a> {
     pub id: &'a str,
     /// Where the bundle is to be.
     pub directory: &'a Path,
+    /// Where what it writes to its root is to be.
+    pub layer: &'a Path,
     /// What tells one definition of a network from another, by the network's real name: a container has to be made anew
     /// when its network is.
     pub networks: &'a dyn Fn(&str) -> String,
@@ -57,6 +61,9 @@ pub struct Bundle {
     directory: PathBuf,
     config: Value,
     files: Vec<Content>,
+    /// The root file system, below the layer if there is one.
+    rootfs: PathBuf,
+    layer: Option<PathBuf>,
     /// Of all of it.
     pub hash: String,
 }
@@ -72,11 +79,15 @@ impl Bundle {
         source.lay().map_err(named)
     }
 
-    /// Writes the files, over those of an earlier container.
+    /// Writes the files, over those of an earlier container, and makes its layer: that of an earlier container of the same
+    /// bundle goes on being used, unless it is to be `fresh`.
     ///
     /// # Errors
     /// Those of writing files.
-    pub fn write(&self) -> Result<()> {
+    pub fn write(&self, fresh: bool) -> Result<()> {
+        if let Some(layer) = &self.layer {
+            layer::ensure(layer, &self.rootfs, &self.hash, fresh)?;
+        }
         let files = self.directory.join(FILES);
         place::remove_tree(&files)?;
         place::directory(&files)?;
@@ -109,6 +120,10 @@ impl Source<'_> {
         if !namespaces.iter().any(|namespace| namespace["type"] == "network") {
             namespaces.push(json!({"type": "network"}));
         }
+        let layer = wants_layer(&config).then(|| self.layer.to_owned());
+        if let Some(layer) = &layer {
+            config["annotations"][ROOT_LAYER_ANNOTATION] = json!(layer);
+        }
         self.set_mounts(&mut config)?;
         let files = self.set_files(&mut config)?;
         self.annotate(&mut config)?;
@@ -127,6 +142,8 @@ impl Source<'_> {
             directory: self.directory.to_owned(),
             config,
             files,
+            rootfs,
+            layer,
             hash: hash.to_string(),
         })
     }
@@ -160,6 +177,15 @@ impl Source<'_> {
         }
         Ok(files)
     }
+}
+
+/// Whether the replica writes to its root, which others may have too. Where the runtime can give it no layer the bundle has
+/// asked for an arrangement of its own, and keeps it.
+fn wants_layer(config: &Value) -> bool {
+    let namespaces = config["linux"]["namespaces"].as_array();
+    let has =
+        |kind: &str| namespaces.is_some_and(|all| all.iter().any(|namespace| namespace["type"] == kind));
+    config["root"]["readonly"] != true && has("mount") && !has("user")
 }
 
 fn read_config(bundle: &Path) -> Result<Value> {

@@ -42,6 +42,7 @@ impl Stack {
             replica: 2,
             id: "shop-web-2",
             directory: &self.0.join("made"),
+            layer: &self.0.join("layer"),
             networks,
         })
     }
@@ -243,15 +244,52 @@ fn what_is_written_is_what_was_laid_and_says_its_hash() {
     fs::write(stack.0.join("key"), "hush").unwrap();
     fs::create_dir(stack.0.join("made")).unwrap();
     let bundle = stack.lay().unwrap();
-    bundle.write().unwrap();
+    bundle.write(false).unwrap();
     // Over the files of an earlier one, too.
-    bundle.write().unwrap();
+    bundle.write(false).unwrap();
     let key = stack.0.join("made").join(FILES).join("0");
     assert_eq!(fs::read_to_string(&key).unwrap(), "hush");
     assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o7777, 0o444);
     let written: Value =
         serde_json::from_slice(&fs::read(stack.0.join("made/config.json")).unwrap()).unwrap();
     assert_eq!(written["annotations"][super::CONFIG_HASH], json!(bundle.hash));
+}
+
+#[test]
+fn a_writable_root_has_a_layer_that_stays_as_long_as_the_replica_is_the_same() {
+    let stack = Stack::new(&web(), "read_only: false", "");
+    fs::create_dir(stack.0.join("made")).unwrap();
+    fs::set_permissions(stack.0.join("web/rootfs"), fs::Permissions::from_mode(0o750)).unwrap();
+    let mine = stack.0.join("layer/upper/mine");
+    let write = |fresh| {
+        stack.lay().unwrap().write(fresh).unwrap();
+        mine.exists()
+    };
+    assert!(!write(false));
+    let mode = fs::metadata(stack.0.join("layer/upper"))
+        .unwrap()
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o7777, 0o750);
+    fs::write(&mine, "").unwrap();
+    assert!(write(false));
+    assert!(!write(true));
+    fs::write(&mine, "").unwrap();
+    let mut config = web();
+    config["process"]["args"] = json!(["other"]);
+    fs::write(stack.0.join("web/config.json"), config.to_string()).unwrap();
+    assert!(!write(false));
+}
+
+#[test]
+fn a_root_that_nobody_writes_to_or_whose_users_are_mapped_has_no_layer() {
+    assert_eq!(Stack::new(&web(), "", "").lay().unwrap().layer, None);
+    let writable = "read_only: false";
+    assert!(Stack::new(&web(), writable, "").lay().unwrap().layer.is_some());
+    let mut mapped = web();
+    let namespaces = mapped["linux"]["namespaces"].as_array_mut().unwrap();
+    namespaces.push(json!({"type": "user"}));
+    assert_eq!(Stack::new(&mapped, writable, "").lay().unwrap().layer, None);
 }
 
 #[test]

@@ -189,7 +189,10 @@ pub(super) const SERVICE: &[Key] = &[
         "shm_size",
         "mount a tmpfs on /dev/shm, or change the one in the config.json of the bundle",
     ),
-    no("storage_opt", "a container's root is the directory of its bundle"),
+    no(
+        "storage_opt",
+        "a container's root is the directory of its bundle, with a layer over it where it is writable",
+    ),
     no("sysctls", "the config.json of the bundle has linux.sysctl"),
     no("ulimits", "the config.json of the bundle has process.rlimits"),
     no("userns_mode", NAMESPACES),

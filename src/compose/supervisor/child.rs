@@ -23,6 +23,10 @@ pub(super) enum Job {
     Delete {
         id: String,
     },
+    /// What fills a new volume.
+    Fill {
+        volume: String,
+    },
     /// What brings names back.
     Reconcile,
     /// The container's first process.
@@ -81,6 +85,19 @@ impl Children {
             ours,
         });
         Ok(true)
+    }
+
+    /// Whether one of them does this.
+    pub(super) fn are_at(&self, job: &Job) -> bool {
+        self.0.iter().any(|child| child.job == *job)
+    }
+
+    /// Kills those that do this. Their ends are heard of as others are.
+    pub(super) fn kill(&self, which: impl Fn(&Job) -> bool) {
+        for child in self.0.iter().filter(|child| which(&child.job)) {
+            // One that has ended already is as well.
+            let _ = pidfd::send_signal(child.pidfd.as_fd(), libc::SIGKILL);
+        }
     }
 
     /// The pidfds to poll, in an order that [`Children::reap`] does not depend on.

@@ -1,9 +1,13 @@
 //! What has to wait for what: starts for dependencies, stops for dependents, creation for networks.
 
+use std::net::IpAddr;
+
 use super::replica::{Gate, Phase};
 use super::{Member, Stack, health};
 use crate::compose::model::{Condition, Service};
 use crate::error::{Error, Kind};
+use crate::net::Publish;
+use crate::spec::id::Id;
 
 /// How far what a service depends on is.
 pub(super) enum Readiness {
@@ -21,10 +25,51 @@ impl Stack {
         Gate {
             create: !self
                 .networks_of(&member.service)
-                .any(|network| self.stale.contains(network)),
+                .any(|network| self.stale.contains(network))
+                && !self.waits_for_leaving(member),
             start: matches!(self.readiness(&member.service), Readiness::Ready),
             stop: self.may_stop(member),
         }
+    }
+
+    /// Whether a replica that goes still has what this one is going to get: a changed file may give a port or an address to
+    /// another service.
+    fn waits_for_leaving(&self, member: &Member) -> bool {
+        let service = &member.service;
+        let fixed: Vec<IpAddr> = service
+            .networks
+            .values()
+            .flat_map(|join| [join.ipv4.map(IpAddr::V4), join.ipv6.map(IpAddr::V6)])
+            .flatten()
+            .collect();
+        let mut others = self.members.iter();
+        // Most have none of either, and records are files.
+        (!service.ports.is_empty() || !fixed.is_empty())
+            && !member.replica.exists()
+            && others.any(|(id, other)| {
+                other.replica.exists()
+                    && other.replica.is_ending()
+                    && self.has_any(id, &service.ports, &fixed)
+            })
+    }
+
+    fn has_any(&self, id: &str, ports: &[Publish], addresses: &[IpAddr]) -> bool {
+        let record = id.parse::<Id>().and_then(|id| self.store.read(&id));
+        record.is_ok_and(|(_, record)| {
+            record.attachment.networks.iter().any(|network| {
+                let has = |address: &IpAddr| match address {
+                    IpAddr::V4(address) => network.address == *address,
+                    IpAddr::V6(address) => network.address6 == Some(*address),
+                };
+                let publishes = |wish: &Publish| {
+                    network.ports.iter().any(|port| {
+                        let range = wish.host.filter(|_| wish.protocol == port.protocol);
+                        range.is_some_and(|range| (range.first..=range.last).contains(&port.host))
+                    })
+                };
+                addresses.iter().any(has) || ports.iter().any(publishes)
+            })
+        })
     }
 
     /// Whether everything that a service depends on is as it wants it.

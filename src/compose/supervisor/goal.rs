@@ -10,7 +10,8 @@ use super::place::Desired;
 use crate::compose::protocol::{Answer, Down, Phase};
 use crate::error::{Error, Kind, Result};
 
-/// So often a replica that the file wants restarted may fail to start before that is the failure of a verb.
+/// So often a replica that the file wants restarted may fail to start before that is the failure of a verb, when another
+/// attempt may be luckier.
 const ATTEMPTS: u32 = 4;
 
 /// What a client waits for.
@@ -144,8 +145,8 @@ impl Stack {
             // What there is goes, and another comes.
             return None;
         }
-        if let Some(failure) = replica.end().and_then(|end| end.failure.as_ref()) {
-            if !replica.is_done() && replica.restarts() < ATTEMPTS {
+        if let Some((end, failure)) = replica.end().and_then(|end| Some((end, end.failure.as_ref()?))) {
+            if !replica.is_done() && !end.lasting && replica.restarts() < ATTEMPTS {
                 // What was killed beside it may be back by then.
                 return None;
             }
@@ -233,7 +234,7 @@ impl Stack {
             .iter()
             .flat_map(|desired| desired.project.services.keys().cloned())
             .collect();
-        if let Err(error) = self.bring_up(&selected, super::request::Replace::Changed, now) {
+        if let Err(error) = self.bring_up(&selected, super::members::Replace::Changed, now) {
             self.warn(error.to_string());
         }
         self.unused = back.networks;

@@ -1,16 +1,9 @@
 //! Doing what a replica says is due: child processes and signals; and hearing what became of them.
 
-use std::fs::{self, File};
-use std::io::{ErrorKind, Read as _};
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Instant;
-
-use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, pipe2};
 
 use super::Stack;
 use super::child::Job;
@@ -20,13 +13,9 @@ use super::replica::Action;
 use crate::compose::bundle::{Bundle, PROJECT, Source};
 use crate::compose::protocol::Phase;
 use crate::container::{self, events};
-use crate::error::{Error, Kind, OsContext as _, Result, describe};
+use crate::error::{Error, Kind, OsContext as _, Result};
 use crate::net;
-use crate::process::Process;
 use crate::spec::id::Id;
-
-/// Of what a health check says, its end is kept.
-const CHECK_OUTPUT: usize = 4 << 10;
 
 impl Stack {
     /// Does it. Whatever keeps it from being done is told to the replica as the result.
@@ -49,8 +38,8 @@ impl Stack {
         };
         let text = error.to_string();
         match action {
-            Action::Create => member.replica.created(now, Err(text.clone())),
-            Action::Start => member.replica.started(now, Err(text.clone())),
+            Action::Create => member.replica.created(now, Err(error)),
+            Action::Start => member.replica.started(now, Err(error)),
             Action::Delete => member.replica.deleted(now, Err(text.clone())),
             Action::Check => drop(member.replica.checked(now, Some(text.clone()))),
             // It has ended just now, and its end will be heard of.
@@ -84,20 +73,26 @@ impl Stack {
         let Some(service) = self.members.get(id).map(|member| member.service.clone()) else {
             return Ok(());
         };
+        if !self.volumes_are_there(id, &project, &service)? {
+            return Ok(());
+        }
         self.tell_replica(id, Phase::Creating, "");
-        self.ensure_volumes(&project, &service)?;
         let directory = self.place.bundle(id);
         super::place::directory(&directory)?;
-        let number = self.members.get(id).map_or(1, |member| member.number);
+        let member = self.members.get_mut(id);
+        let (number, fresh) = member.map_or((1, false), |member| {
+            (member.number, std::mem::take(&mut member.fresh))
+        });
         let bundle = Bundle::of(&Source {
             project: &project,
             service: &service,
             replica: number,
             id,
             directory: &directory,
+            layer: &self.place.layer(id),
             networks: &|name| network::hash(&project, name),
         })?;
-        bundle.write()?;
+        bundle.write(fresh)?;
         let networks: Vec<String> = self.networks_of(&service).cloned().collect();
         let (output, Ends { stdout, stderr }) =
             Output::create(&directory, &self.place.logs(), id, &service.logging)?;
@@ -144,58 +139,6 @@ impl Stack {
         self.spawn(&mut command, Job::Delete { id: id.to_owned() })
     }
 
-    fn check(&mut self, id: &str) -> Result<()> {
-        let Some(member) = self.members.get(id) else {
-            return Ok(());
-        };
-        let (run, test) = (
-            member.run,
-            member
-                .service
-                .healthcheck
-                .as_ref()
-                .map(|check| check.test.clone()),
-        );
-        let pid_file = self.place.bundle(id).join("check.pid");
-        let (reader, writer) = pipe2(OFlag::O_CLOEXEC).os("make", "a pipe")?;
-        fcntl(&reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).os("set flags of", "a pipe")?;
-        let mut command = self.minirun(id, "check");
-        command
-            .args(["exec", "--detach", "--pid-file"])
-            .arg(pid_file)
-            .arg(id);
-        command.args(test.unwrap_or_default());
-        let error = writer.try_clone().os("copy", "a pipe")?;
-        command.stdout(writer).stderr(error);
-        self.spawn(
-            &mut command,
-            Job::CheckStart {
-                id: id.to_owned(),
-                run,
-            },
-        )?;
-        if let Some(member) = self.members.get_mut(id) {
-            member.check = Some(Check {
-                reader,
-                open: true,
-                said: Vec::new(),
-                pid: None,
-                given_up: false,
-            });
-        }
-        Ok(())
-    }
-
-    fn give_up(&mut self, id: &str) -> Result<()> {
-        match self.members.get_mut(id).and_then(|member| member.check.as_mut()) {
-            Some(check) => {
-                check.given_up = true;
-                check.end().os("kill health check of", id)
-            }
-            None => Ok(()),
-        }
-    }
-
     /// A replica that is not ready leaves the names that it shares with others.
     fn set_ready(&self, id: &str, ready: bool) -> Result<()> {
         match net::ready(&self.dirs, id, ready) {
@@ -240,6 +183,7 @@ impl Stack {
             Job::Create { id } => self.create_ended(&id, status, now),
             Job::Start { id } => self.start_ended(&id, status, now),
             Job::Delete { id } => self.delete_ended(&id, status, now),
+            Job::Fill { volume } => self.filled(&volume, status, now),
             Job::Reconcile => self.names_mended(status),
             Job::Init { id, run } => self.init_ended(&id, run, status, now),
             Job::CheckStart { id, run } => self.check_started(&id, run, status, now),
@@ -248,42 +192,33 @@ impl Stack {
     }
 
     /// What a verb of the runtime came to.
-    pub(super) fn result(
-        &self,
-        id: &str,
-        verb: &str,
-        status: Option<i32>,
-    ) -> std::result::Result<(), String> {
+    pub(super) fn result(&self, id: &str, verb: &str, status: Option<i32>) -> Result<()> {
         let path = self.log_of(id, verb);
         let text = fs::read_to_string(&path).unwrap_or_default();
         let _ = fs::remove_file(&path);
         if status == Some(0) {
             return Ok(());
         }
-        let error = text.lines().rev().find_map(|line| {
-            let line: serde_json::Value = serde_json::from_str(line).ok()?;
-            (line["level"] == "error").then(|| line["msg"].as_str().map(str::to_owned))?
-        });
-        Err(error.unwrap_or_else(|| match status {
-            Some(status) => format!("`minirun {verb}` ended with status {status}"),
-            None => format!("`minirun {verb}` ended"),
+        Err(crate::log::failure(&text).unwrap_or_else(|| {
+            let how = status.map_or_else(String::new, |status| format!(" with status {status}"));
+            Error::new(Kind::Program, format_args!("`minirun {verb}` ended{how}"))
         }))
     }
 
     fn create_ended(&mut self, id: &str, status: Option<i32>, now: Instant) {
         let result = self.result(id, "create", status).and_then(|()| {
-            let pid = self.first_process(id).map_err(|error| error.to_string())?;
+            let pid = self.first_process(id)?;
             let run = self.members.get(id).map_or(0, |member| member.run);
             let job = Job::Init {
                 id: id.to_owned(),
                 run,
             };
-            self.children.add(pid, job).map_err(|error| error.to_string())?;
+            self.children.add(pid, job)?;
             Ok(pid)
         });
         match &result {
             Ok(_) => self.tell_replica(id, Phase::Created, ""),
-            Err(error) => self.tell_replica(id, Phase::Failed, error.clone()),
+            Err(error) => self.tell_replica(id, Phase::Failed, error.to_string()),
         }
         if let Some(member) = self.members.get_mut(id) {
             member.init = result.as_ref().ok().copied();
@@ -302,7 +237,7 @@ impl Stack {
         let result = self.result(id, "start", status);
         match &result {
             Ok(()) => self.tell_replica(id, Phase::Started, ""),
-            Err(error) => self.tell_replica(id, Phase::Failed, error.clone()),
+            Err(error) => self.tell_replica(id, Phase::Failed, error.to_string()),
         }
         if let Some(member) = self.members.get_mut(id) {
             member.replica.started(now, result);
@@ -325,7 +260,9 @@ impl Stack {
     }
 
     fn delete_ended(&mut self, id: &str, status: Option<i32>, now: Instant) {
-        let result = self.result(id, "delete", status);
+        let result = self
+            .result(id, "delete", status)
+            .map_err(|error| error.to_string());
         if let Err(error) = &result {
             self.tell_replica(id, Phase::Failed, error.clone());
         }
@@ -355,8 +292,10 @@ impl Stack {
         }
         if leaving {
             self.members.remove(id);
-            if let Err(error) = super::place::remove_tree(&self.place.bundle(id)) {
-                crate::log::warn(error);
+            for own in [self.place.bundle(id), self.place.layer(id)] {
+                if let Err(error) = super::place::remove_tree(&own) {
+                    crate::log::warn(error);
+                }
             }
         } else if done && let Some(desired) = &mut self.desired {
             desired.ended.insert(id.to_owned(), end);
@@ -366,87 +305,8 @@ impl Stack {
         }
     }
 
-    fn check_started(&mut self, id: &str, run: u64, status: Option<i32>, now: Instant) {
-        let result = self.result(id, "check", status);
-        let Some(member) = self.members.get_mut(id).filter(|member| member.run == run) else {
-            return;
-        };
-        let started = result.and_then(|()| {
-            let path = self.place.bundle(id).join("check.pid");
-            let text =
-                fs::read_to_string(&path).map_err(|error| format!("read {}: {error}", path.display()))?;
-            let pid = text
-                .trim()
-                .parse::<i32>()
-                .map_err(|error| format!("{}: {error}", path.display()))?;
-            let id = id.to_owned();
-            self.children
-                .add(pid, Job::Check { id, run })
-                .map_err(|error| error.to_string())?;
-            Ok(pid)
-        });
-        match started {
-            Ok(pid) => {
-                if let Some(check) = &mut member.check {
-                    check.pid = Some(pid);
-                    if check.given_up {
-                        // It has taken too long to start.
-                        let _ = check.end();
-                    }
-                }
-            }
-            Err(failure) => self.checked(id, Some(failure), now),
-        }
-    }
-
-    fn check_ended(&mut self, id: &str, run: u64, status: Option<i32>, now: Instant) {
-        let Some(member) = self.members.get_mut(id).filter(|member| member.run == run) else {
-            return;
-        };
-        let said = member.check.take().map(Check::finish).unwrap_or_default();
-        let failure = match status {
-            Some(0) => None,
-            _ if !said.is_empty() => Some(said),
-            Some(status) => Some(format!("(nothing, and ends with status {status})")),
-            None => Some("(nothing)".to_owned()),
-        };
-        self.checked(id, failure, now);
-    }
-
-    fn checked(&mut self, id: &str, failure: Option<String>, now: Instant) {
-        let Some(member) = self.members.get_mut(id) else {
-            return;
-        };
-        member.check = None;
-        // A container that has just ended fails its check with whatever was gone first: its end says more.
-        let alive = |pid| {
-            Process::of(Pid::from_raw(pid))
-                .and_then(Process::is_alive)
-                .unwrap_or(false)
-        };
-        let ending =
-            |said: &String| said.contains(&describe(Errno::ESRCH)) || !member.init.is_some_and(alive);
-        if failure.as_ref().is_some_and(ending) {
-            member.replica.unchecked(now);
-            return;
-        }
-        if !member.replica.checked(now, failure) {
-            return;
-        }
-        let Some(health) = member.replica.health() else {
-            return;
-        };
-        let (phase, said) = match health.status() {
-            super::health::Status::Healthy => (Phase::Healthy, String::new()),
-            _ => (Phase::Unhealthy, health.output().to_owned()),
-        };
-        let word = phase.word().to_lowercase();
-        self.tell_replica(id, phase, said);
-        self.publish(id, (events::Action::HealthStatus, "healthStatus", word));
-    }
-
     /// Tells those who watch all containers (`minirun events`).
-    fn publish(&self, id: &str, (action, attribute, value): (events::Action, &str, String)) {
+    pub(super) fn publish(&self, id: &str, (action, attribute, value): (events::Action, &str, String)) {
         events::publish(self.store.root(), || {
             let record = id.parse::<Id>().and_then(|id| self.store.read(&id));
             let event = record.map(|(_, record)| events::Event::of(&record, action).with(attribute, value));
@@ -457,59 +317,4 @@ impl Stack {
 
 fn signal(stack: &Stack, id: &str, number: i32) -> Result<()> {
     container::kill::kill(&stack.store, &id.parse::<Id>()?, number, false)
-}
-
-/// A health check that is under way.
-pub(super) struct Check {
-    reader: OwnedFd,
-    /// Somebody may write yet.
-    open: bool,
-    said: Vec<u8>,
-    /// Its process, when it is known.
-    pid: Option<i32>,
-    given_up: bool,
-}
-
-impl Check {
-    /// To be polled for reading.
-    pub(super) fn reader(&self) -> Option<BorrowedFd<'_>> {
-        self.open.then(|| self.reader.as_fd())
-    }
-
-    fn end(&self) -> nix::Result<()> {
-        match self.pid {
-            // A child of ours, not waited for yet: nobody else has its number.
-            Some(pid) => kill(Pid::from_raw(pid), Signal::SIGKILL),
-            None => Ok(()),
-        }
-    }
-
-    /// Reads what there is. The last of it is kept.
-    pub(super) fn read(&mut self) {
-        let Ok(copy) = self.reader.try_clone() else {
-            return;
-        };
-        let (mut file, mut buffer) = (File::from(copy), [0; 4096]);
-        // A check that never stops writing has its next turn later.
-        for _ in 0..16 {
-            match file.read(&mut buffer) {
-                Ok(0) => {
-                    self.open = false;
-                    return;
-                }
-                Ok(length) => self
-                    .said
-                    .extend_from_slice(buffer.get(..length).unwrap_or_default()),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => return,
-            }
-            let beyond = self.said.len().saturating_sub(CHECK_OUTPUT);
-            self.said.drain(..beyond);
-        }
-    }
-
-    fn finish(mut self) -> String {
-        self.read();
-        String::from_utf8_lossy(&self.said).trim().to_owned()
-    }
 }

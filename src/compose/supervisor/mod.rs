@@ -4,8 +4,9 @@
 //!
 //! ```text
 //!            .-> settle: each replica says what is due (replica.rs), the gates say what has to wait (gate.rs),
-//!            |           and it is done (launch.rs): a child process, a signal
-//!            |   answer: verbs whose goal is reached, or cannot be, get their last line (goal.rs)
+//!            |           and it is done (launch.rs, check.rs): a child process, a signal
+//!            |   answer: verbs whose goal is reached, or cannot be, get their last line (goal.rs), and those who wait
+//!            |           for services to end (vigil.rs)
 //!            `-- wait:   poll(2) over children and containers by pidfd, clients, the replicas' output, and the next
 //!                        moment at which a replica has something to do (run.rs); netd, which answers names, is found
 //!                        missing there too (names.rs)
@@ -25,11 +26,13 @@
 
 mod adopt;
 pub mod backoff;
+mod check;
 mod child;
 mod gate;
 mod goal;
 pub mod health;
 mod launch;
+mod members;
 mod names;
 mod network;
 mod output;
@@ -40,17 +43,20 @@ mod request;
 mod run;
 mod status;
 mod talk;
+mod vigil;
+mod volumes;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use self::check::Check;
 use self::child::Children;
 use self::goal::Goal;
-use self::launch::Check;
 use self::names::Names;
 use self::output::Output;
 use self::place::{Desired, Place};
 use self::replica::{Replica, Settings};
 use self::talk::Clients;
+use self::vigil::Vigil;
 use super::model::Service;
 use super::protocol::{Answer, Phase, Progress};
 use crate::container::store::Store;
@@ -74,6 +80,7 @@ struct Stack {
     children: Children,
     clients: Clients,
     goals: Vec<Goal>,
+    vigils: Vec<Vigil>,
     /// The last goal was reached, and there is nothing left.
     over: bool,
 }
@@ -90,6 +97,10 @@ struct Member {
     leaving: bool,
     /// Of what the container there is was made of.
     hash: String,
+    /// The next container shall have nothing of what this one wrote to its root.
+    fresh: bool,
+    /// Volumes without which it cannot be created, and which are being made.
+    awaits: BTreeSet<String>,
     /// On which networks.
     networks: Vec<String>,
     /// Its first process, while it lives.
@@ -110,6 +121,8 @@ impl Member {
             orphan: false,
             leaving: false,
             hash: String::new(),
+            fresh: false,
+            awaits: BTreeSet::new(),
             networks: Vec::new(),
             init: None,
             run: 0,
@@ -148,6 +161,7 @@ impl Stack {
             children: Children::default(),
             clients,
             goals: Vec::new(),
+            vigils: Vec::new(),
             over: false,
         }
     }

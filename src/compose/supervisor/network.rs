@@ -1,4 +1,4 @@
-//! The networks and volumes of a stack.
+//! The networks of a stack.
 //!
 //! A network carries the project's name and the hash of what the file said of it as labels. A policy that has changed is
 //! brought to the network as it is; anything else that has changed makes it *stale*: its replicas are outdated, and when the
@@ -9,10 +9,9 @@ use std::collections::BTreeSet;
 use super::Stack;
 use super::place::Desired;
 use crate::compose::bundle::{CONFIG_HASH, PROJECT, hash_of};
-use crate::compose::model::{MountKind, Network, Project, Service};
+use crate::compose::model::{Network, Project};
 use crate::compose::protocol::Phase;
-use crate::compose::volume;
-use crate::error::{Error, Kind, OsContext as _, Result};
+use crate::error::{Error, Kind, Result};
 use crate::net::{self, Definition, Policy, Wish};
 
 /// What tells one definition of a network from another; nothing for a network that is somebody else's.
@@ -147,70 +146,6 @@ impl Stack {
             }
             match net::remove(&self.dirs, &name) {
                 Ok(()) => self.tell("Network", &name, Phase::Removed, ""),
-                Err(error) => failure = failure.and(Err(error)),
-            }
-        }
-        failure
-    }
-
-    /// Makes the volumes and the directories of the host that a service wants.
-    pub(super) fn ensure_volumes(&mut self, project: &Project, service: &Service) -> Result<()> {
-        for mount in &service.mounts {
-            match &mount.kind {
-                MountKind::Bind {
-                    source,
-                    create_host_path: true,
-                } => {
-                    if !source.exists() {
-                        std::fs::create_dir_all(source).os("create", source.display())?;
-                    }
-                }
-                MountKind::Volume { name } => {
-                    let Some(named) = project.volumes.get(name) else {
-                        continue;
-                    };
-                    if named.external && !volume::exists(&named.name) {
-                        return Err(Error::new(
-                            Kind::NotFound,
-                            format_args!(
-                                "service {}: volume {} is external and does not exist",
-                                service.name, named.name
-                            ),
-                        )
-                        .hint(format_args!(
-                            "create the directory {}",
-                            volume::path(&named.name).display()
-                        )));
-                    }
-                    if volume::ensure(
-                        &named.name,
-                        &crate::compose::bundle::rootfs(service)?,
-                        &mount.target,
-                    )? {
-                        self.tell("Volume", &named.name, Phase::Created, "");
-                    }
-                }
-                MountKind::Bind { .. } | MountKind::Tmpfs { .. } => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// Removes the volumes of this project.
-    pub(super) fn remove_volumes(&mut self) -> Result<()> {
-        let volumes = self
-            .desired
-            .as_ref()
-            .map(|desired| desired.project.volumes.clone());
-        let mut failure = Ok(());
-        for named in volumes
-            .unwrap_or_default()
-            .into_values()
-            .filter(|named| !named.external)
-        {
-            match volume::remove(&named.name) {
-                Ok(true) => self.tell("Volume", &named.name, Phase::Removed, ""),
-                Ok(false) => {}
                 Err(error) => failure = failure.and(Err(error)),
             }
         }

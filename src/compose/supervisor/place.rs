@@ -10,6 +10,7 @@
 //! | `.../project.json` | [`Desired`], replaced by rename |
 //! | `.../ID/` | the bundle of a replica: `config.json`, `stdout.fifo`, `stderr.fifo`, `files/` of configs and secrets |
 //! | `/var/lib/minirun/compose/PROJECT/logs/` | what the replicas wrote |
+//! | `.../layers/ID/` | what a replica wrote to its root, if that is writable: `upper/`, `work/`, `hash` of what it is |
 //! | `/var/lib/minirun/volumes/NAME/` | a volume |
 //!
 //! The first is below `--root` when that is given, beside the records of containers.
@@ -83,6 +84,11 @@ impl Place {
     /// The bundle of a replica.
     pub fn bundle(&self, id: &str) -> PathBuf {
         self.run.join(id)
+    }
+
+    /// What a replica writes to its root.
+    pub fn layer(&self, id: &str) -> PathBuf {
+        self.lib.join("layers").join(id)
     }
 
     /// What the replicas wrote.

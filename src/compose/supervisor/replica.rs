@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use super::backoff::Backoff;
 use super::health::{Due, Health, Status};
 use crate::compose::model::{Healthcheck, Restart};
+use crate::error::{Error, Kind};
 
 /// What could not be removed is tried again so much later.
 const REMOVE_AGAIN: Duration = Duration::from_secs(1);
@@ -91,6 +92,8 @@ pub struct End {
     pub status: Option<i32>,
     /// Why it could not be created or started.
     pub failure: Option<String>,
+    /// Another attempt would fail for the same reason.
+    pub lasting: bool,
 }
 
 impl End {
@@ -183,7 +186,7 @@ impl Replica {
             done: true,
             end: Some(End {
                 status,
-                failure: None,
+                ..End::default()
             }),
             ..Self::new(settings)
         }
@@ -320,15 +323,15 @@ impl Replica {
     }
 
     /// The container was created, or why not.
-    pub fn created(&mut self, now: Instant, result: Result<(), String>) {
+    pub fn created(&mut self, now: Instant, result: Result<(), Error>) {
         match result {
             Ok(()) => self.phase = Phase::Created,
-            Err(failure) => self.fail(now, failure),
+            Err(failure) => self.fail(now, &failure),
         }
     }
 
     /// Its program runs, or why not.
-    pub fn started(&mut self, now: Instant, result: Result<(), String>) {
+    pub fn started(&mut self, now: Instant, result: Result<(), Error>) {
         match result {
             Ok(()) => {
                 self.phase = Phase::Running;
@@ -339,16 +342,18 @@ impl Replica {
                     self.exited(now, status);
                 }
             }
-            Err(failure) => self.fail(now, failure),
+            Err(failure) => self.fail(now, &failure),
         }
     }
 
-    fn fail(&mut self, now: Instant, failure: String) {
+    fn fail(&mut self, now: Instant, failure: &Error) {
         self.early_end = None;
         self.started = None;
         self.end = Some(End {
             status: None,
-            failure: Some(failure),
+            failure: Some(failure.to_string()),
+            // A system call or a program may have failed because of what was killed meanwhile, and comes back.
+            lasting: !matches!(failure.kind(), Kind::Os | Kind::Program | Kind::WrongState),
         });
         self.phase = Phase::Ended;
         self.decide(now);
@@ -358,11 +363,11 @@ impl Replica {
     pub fn exited(&mut self, now: Instant, status: Option<i32>) {
         match self.phase {
             Phase::Starting => self.early_end = Some(status),
-            Phase::Created => self.fail(now, "ended before it was started".to_owned()),
+            Phase::Created => self.fail(now, &Error::new(Kind::WrongState, "ended before it was started")),
             Phase::Running | Phase::Stopping => {
                 self.end = Some(End {
                     status,
-                    failure: None,
+                    ..End::default()
                 });
                 self.health = None;
                 self.kill_at = None;

@@ -192,7 +192,7 @@ fn a_failed_creation_is_cleaned_up_and_remembered() {
     let mut replica = Replica::new(settings(RestartWhen::No));
     replica.want();
     assert_eq!(replica.step(now, OPEN), Some(Action::Create));
-    replica.created(now, Err("no such program".to_owned()));
+    replica.created(now, Err(Error::new(Kind::NotFound, "no such program")));
     assert_eq!(only(&mut replica, now, OPEN), Some(Action::Delete));
     replica.deleted(now, Ok(()));
     assert!(replica.is_done());

@@ -3,24 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use super::Stack;
 use super::goal::{Back, Goal};
-use super::place::{self, Desired};
-use super::replica::{Replica, Settings};
-use super::{Member, Stack, network};
-use crate::compose::bundle::{Bundle, Source};
+use super::members::Replace;
+use super::place::Desired;
+use super::vigil::Vigil;
 use crate::compose::model::Project;
+use crate::compose::order;
 use crate::compose::protocol::{Answer, Down, Request, Up};
 use crate::error::{Error, Kind, Result};
 use crate::net;
-
-/// Which containers that run already are replaced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Replace {
-    /// Those that are not what the file says.
-    Changed,
-    All,
-    None,
-}
 
 impl Stack {
     /// Does what a client asks for, as far as that can be done at once.
@@ -48,6 +40,14 @@ impl Stack {
                 self.clients.answer(client, &Answer::Replicas(replicas));
                 Ok(None)
             }
+            Request::Await { services, until } => {
+                self.vigils.push(Vigil {
+                    client,
+                    services,
+                    until,
+                });
+                Ok(None)
+            }
             Request::Subscribe => Ok(None),
         };
         match goal {
@@ -61,7 +61,7 @@ impl Stack {
         if project.name != self.name {
             return Err(Error::invalid("project", "is another one's"));
         }
-        let selected = closure(project, &up.services)?;
+        let selected = selected(project, &up.services)?;
         let before = self.desired.clone().filter(|desired| desired.down.is_none());
         let desired = wish(before.as_ref(), up, &selected)?;
         // Whatever is wrong with bundles, users, configs is told before anything is done.
@@ -107,6 +107,9 @@ impl Stack {
             (false, false) => Replace::Changed,
         };
         let running = self.bring_up(&selected, replace, now)?;
+        for (_, member) in self.members.iter_mut().filter(|(id, _)| running.contains(*id)) {
+            member.fresh |= up.force_recreate;
+        }
         self.tell_running(&running);
         Ok(Some(Goal {
             gone: if up.remove_orphans {
@@ -120,131 +123,6 @@ impl Stack {
             back: Some(back),
             ..Goal::of(client)
         }))
-    }
-
-    /// What every replica of these services would be made of. Errors of all kinds come to light here.
-    fn hashes(&self, desired: &Desired, selected: &BTreeSet<String>) -> Result<BTreeMap<String, String>> {
-        let project = &desired.project;
-        let mut hashes = BTreeMap::new();
-        for service in selected.iter().filter_map(|name| project.services.get(name)) {
-            for replica in 1..=desired.replicas(&service.name) {
-                let id = place::id(&self.name, &service.name, replica);
-                id.parse::<crate::spec::id::Id>()?;
-                let source = Source {
-                    project,
-                    service,
-                    replica,
-                    id: &id,
-                    directory: &self.place.bundle(&id),
-                    networks: &|name| network::hash(project, name),
-                };
-                hashes.insert(id.clone(), Bundle::of(&source)?.hash);
-            }
-        }
-        Ok(hashes)
-    }
-
-    /// Makes the list of members what the file says; nobody is wanted by that. Returns those that it does not know.
-    pub(super) fn lay_out(&mut self, now: Instant) -> BTreeSet<String> {
-        let Some(desired) = self.desired.clone() else {
-            return BTreeSet::new();
-        };
-        for service in desired.project.services.values() {
-            for number in 1..=desired.replicas(&service.name) {
-                let id = place::id(&self.name, &service.name, number);
-                let fresh = || Member::new(service, number, Replica::new(Settings::from(service)));
-                let member = self.members.entry(id).or_insert_with(fresh);
-                member.orphan = false;
-                member.leaving = false;
-            }
-        }
-        let mut orphans = BTreeSet::new();
-        let mut surplus = Vec::new();
-        for (id, member) in &mut self.members {
-            if !desired.project.services.contains_key(&member.service.name) {
-                member.orphan = true;
-                if member.replica.exists() {
-                    orphans.insert(id.clone());
-                } else {
-                    surplus.push(id.clone());
-                }
-            } else if member.number > desired.replicas(&member.service.name) {
-                surplus.push(id.clone());
-            }
-        }
-        for id in surplus {
-            self.let_go(&id, now, None);
-        }
-        orphans
-    }
-
-    /// Wants the replicas of these services as the file says. Returns their ids.
-    pub(super) fn bring_up(
-        &mut self,
-        selected: &BTreeSet<String>,
-        replace: Replace,
-        now: Instant,
-    ) -> Result<BTreeSet<String>> {
-        let Some(desired) = self.desired.clone() else {
-            return Ok(BTreeSet::new());
-        };
-        let hashes = self.hashes(&desired, selected)?;
-        let mut replaced = BTreeSet::new();
-        let mut ids = BTreeSet::new();
-        for (id, member) in &mut self.members {
-            let Some(service) = desired.project.services.get(&member.service.name) else {
-                continue;
-            };
-            let on_stale = member.networks.iter().any(|network| self.stale.contains(network));
-            if !selected.contains(&service.name) || desired.stopped.contains(&service.name) {
-                if on_stale && member.replica.exists() {
-                    member.replica.replace();
-                }
-                continue;
-            }
-            if member.leaving {
-                continue;
-            }
-            member.service = service.clone();
-            member.replica.configure(Settings::from(service), now);
-            let changed = hashes.get(id).is_some_and(|hash| *hash != member.hash) || on_stale;
-            if member.replica.exists()
-                && (replace == Replace::All || (replace == Replace::Changed && changed))
-            {
-                member.replica.replace();
-                replaced.insert(service.name.clone());
-            }
-            member.replica.want();
-            ids.insert(id.clone());
-        }
-        self.replace_dependents(replaced);
-        Ok(ids)
-    }
-
-    /// Services that are to be restarted with what they depend on.
-    fn replace_dependents(&mut self, mut replaced: BTreeSet<String>) {
-        let mut known = 0;
-        while replaced.len() > known {
-            known = replaced.len();
-            for member in self.members.values_mut() {
-                let mut dependencies = member.service.depends_on.iter();
-                let follows = dependencies.any(|(name, how)| how.restart && replaced.contains(name));
-                if follows && !replaced.contains(&member.service.name) {
-                    replaced.insert(member.service.name.clone());
-                }
-                if follows && member.replica.exists() && !member.replica.is_ending() {
-                    member.replica.replace();
-                }
-            }
-        }
-    }
-
-    /// A replica goes for good.
-    pub(super) fn let_go(&mut self, id: &str, now: Instant, grace: Option<Duration>) {
-        if let Some(member) = self.members.get_mut(id) {
-            member.leaving = true;
-            member.replica.unwant(now, grace);
-        }
     }
 
     /// Everything goes.
@@ -265,6 +143,7 @@ impl Stack {
         for id in ids {
             self.let_go(&id, now, grace);
         }
+        self.give_volumes_up();
     }
 
     fn stop_services(
@@ -421,22 +300,17 @@ fn wish(before: Option<&Desired>, up: &Up, selected: &BTreeSet<String>) -> Resul
 }
 
 /// The named services with everything that they depend on, or all.
-fn closure(project: &Project, services: &[String]) -> Result<BTreeSet<String>> {
+fn selected(project: &Project, services: &[String]) -> Result<BTreeSet<String>> {
     if services.is_empty() {
         return Ok(project.services.keys().cloned().collect());
     }
-    let mut pending = services.to_vec();
-    let mut selected = BTreeSet::new();
-    while let Some(name) = pending.pop() {
-        let service = project
-            .services
-            .get(&name)
-            .ok_or_else(|| no_such_service(&name, project))?;
-        if selected.insert(name) {
-            pending.extend(service.depends_on.keys().cloned());
-        }
+    match services.iter().find(|name| !project.services.contains_key(*name)) {
+        Some(unknown) => Err(no_such_service(unknown, project)),
+        None => Ok(order::with_dependencies(project, services)
+            .into_iter()
+            .map(str::to_owned)
+            .collect()),
     }
-    Ok(selected)
 }
 
 fn no_such_service(name: &str, project: &Project) -> Error {

@@ -6,7 +6,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::Stack;
-use super::launch::Check;
+use super::check::Check;
 use super::process::Locks;
 use crate::compose::journal::Stream;
 use crate::error::{Error, Result};
@@ -31,6 +31,7 @@ impl Stack {
                 // The way back has begun: there is something to settle.
                 continue;
             }
+            self.answer_vigils(now);
             self.remove_unused_networks();
             self.keep_names(now);
             let nothing = self.over || (self.desired.is_none() && self.members.is_empty());
