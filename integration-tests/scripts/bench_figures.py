@@ -1,5 +1,6 @@
 """Figures of a benchmark and how they read: what the reports of `make bench` and `make bench-net` share."""
 
+import math
 import os
 import platform
 import statistics
@@ -42,51 +43,83 @@ class Figures:
     def has(self, what, *who):
         return what in self.samples and all(self.samples[what].get(name) for name in who)
 
+    def of(self, what, names):
+        """The samples of one contender, or, of several that are the same thing, the mean of each turn."""
+        if isinstance(names, str):
+            return self.samples[what][names]
+        return [statistics.mean(turn) for turn in zip(*(self.samples[what][name] for name in names))]
+
+    def ratios(self, what, first, second):
+        """Turn by turn, so that what the machine did meanwhile meets both; none when they did not take turns."""
+        one, other = self.of(what, first), self.of(what, second)
+        return [a / b for a, b in zip(one, other) if b] if len(one) == len(other) else []
+
     def spread(self, what, first, second):
         """Quartiles of the ratios round by round: how far the machine wavered."""
-        pairs = [a / b for a, b in zip(self.samples[what][first], self.samples[what][second]) if b]
+        pairs = [a / b for a, b in zip(self.of(what, first), self.of(what, second)) if b]
         if len(pairs) < 4:
             return ""
         return " ".join(f"{quartile:.2f}" for quartile in statistics.quantiles(pairs, n=4))
 
+    def ratio(self, what, first, second):
+        """Of the medians."""
+        return statistics.median(self.of(what, first)) / statistics.median(self.of(what, second))
 
-    def ratio(self, what, first, second, paired):
-        """Of the medians; paired, the median of the ratios turn by turn, so that what the machine did meanwhile meets both."""
-        one, other = (self.samples[what][who] for who in (first, second))
-        if paired and len(one) == len(other):
-            return statistics.median(a / b for a, b in zip(one, other))
-        return statistics.median(one) / statistics.median(other)
+
+def interval(values):
+    """Where the median of all that might have been measured is, with 95 % confidence (more when there are few): between two of
+    the values, found by how often a fair coin falls. It asks nothing of how the values are distributed. None for less
+    than six, which say nothing so surely."""
+    ordered, number = sorted(values), len(values)
+    missed, rank = 0.0, 0
+    while rank < number // 2:
+        missed += math.comb(number, rank) / 2 ** number
+        if 2 * missed > 0.05:
+            break
+        rank += 1
+    return (ordered[rank - 1], ordered[number - rank]) if rank else None
 
 
 SIGNS = {"<=": "≤ ", ">=": "≥ ", "": ""}
+UNDECIDED = "not decided by this run"
 
 
-def verdict(value, sign, bound):
+def verdict(values, sign, bound):
+    """Whether all of these keep the bound, or none does."""
     if not sign:
         return ""
-    return "ok" if (value <= bound if sign == "<=" else value >= bound) else "short"
+    kept = {value <= bound if sign == "<=" else value >= bound for value in values}
+    return UNDECIDED if len(kept) == 2 else "ok" if kept.pop() else "short"
 
 
-def verdicts(figures, bars, limits=(), paired=False):
+def verdicts(figures, bars, limits=(), paired=False, sure=False):
     """One row per bar: what, whom with whom, bar, ratio, of the best tenth, spread, verdict.
 
-    A bar says which figure, of whom, beside whom, and the bound of the ratio, or a word instead of a bound; a limit is a
-    figure alone and its bound. `paired`: contenders took turns, and their ratio is that of each turn."""
+    A bar says which figure, of whom, beside whom (or beside which two that are the same thing), and the bound of the
+    ratio, or a word instead of a bound; a limit is a figure alone and its bound. `paired`: contenders took turns, and
+    their ratio is the median of each turn's. `sure`: the spread is where that median is with 95 % confidence, and the
+    verdict asks all of it."""
     for what, first, second, sign, bound in bars:
-        row = [what, f"{first} / {second}", f"{SIGNS[sign]}{bound}"]
-        if not figures.has(what, first, second):
+        beside = [second] if isinstance(second, str) else second
+        row = [what, f"{first} / {' and '.join(beside)}", f"{SIGNS[sign]}{bound}"]
+        if not figures.has(what, first, *beside):
             yield [*row, "-", "-", "-", "not measured"]
             continue
-        ratio = figures.ratio(what, first, second, paired)
-        best = figures.best(what, first) / figures.best(what, second)
-        yield [*row, f"{ratio:.3f}", f"{best:.3f}", figures.spread(what, first, second), verdict(ratio, sign, bound)]
+        best = figures.best(what, first) / statistics.mean(figures.best(what, name) for name in beside)
+        ratios = figures.ratios(what, first, second) if paired else []
+        ratio = statistics.median(ratios) if ratios else figures.ratio(what, first, second)
+        found = interval(ratios) if sure else None
+        spread = "" if sure else figures.spread(what, first, second)
+        if found:
+            spread = " to ".join(f"{end:.3f}" for end in found)
+        yield [*row, f"{ratio:.3f}", f"{best:.3f}", spread, verdict(found or [ratio], sign, bound)]
     for what, who, sign, bound in limits:
         row = [what, who, f"{SIGNS[sign]}{bound:g} {figures.unit(what)}"]
         if not figures.has(what, who):
             yield [*row, "-", "-", "-", "not measured"]
             continue
         value = figures.median(what, who)
-        yield [*row, digits(value), digits(figures.best(what, who)), "", verdict(value, sign, bound)]
+        yield [*row, digits(value), digits(figures.best(what, who)), "", verdict([value], sign, bound)]
 
 
 def details(figures):
@@ -105,6 +138,7 @@ def details(figures):
 
 
 VERDICT_HEAD = ["figure", "of", "bar", "ratio", "of the best tenth", "quartiles of the rounds", "verdict"]
+PAIRED_HEAD = [*VERDICT_HEAD[:5], "95 % sure", "verdict"]
 DETAIL_HEAD = ["figure", "contender", "median", "best tenth", "samples", "minirun / it", "best tenth"]
 
 

@@ -15,6 +15,9 @@ PORT = 8080
 # Published beside it, where round-trips listens in the container's namespace.
 SECOND, SECOND_INSIDE = 8081, 81
 BATCHES = 25
+# Of wrk and iperf3 in each round: many short ones, for the machine changes from one second to the next.
+TURNS = 4
+SECONDS = 0.2
 CONNECTIONS = 8
 # From where the port is asked, and the host's address there.
 PATHS = {"localhost": "127.0.0.1", "neighbour": "198.51.100.1"}
@@ -146,11 +149,13 @@ def connect(host, pid, number):
 
 
 def requests(host, url, keep, inside=()):
-    """What one client gets answered during a second over eight connections, or over a new one each: requests a second, and
+    """What one client gets answered for a moment over eight connections, or over a new one each: requests a second, and
     the CPU microseconds that each took of the host's processes (client, server and what stands between them)."""
     header = [] if keep else ["-H", "Connection: close"]
     before = host.usage()["cpu"]
-    done = host.timed(*inside, "wrk", "-t1", f"-c{CONNECTIONS}", "-d1s", *header, url)
+    # wrk knows whole seconds only. Interrupted, it reports what it did until then.
+    moment = ["timeout", "--preserve-status", "--signal=INT", SECONDS]
+    done = host.timed(*moment, *inside, "wrk", "-t1", f"-c{CONNECTIONS}", "-d10s", *header, url)
     cpu = done["cpu"] + host.usage()["cpu"] - before
     if errors := re.search(r"Socket errors:.*|Non-2xx.*", done["output"]):
         raise Failed(f"on host {host.name}: wrk {url}: {errors[0]}")
@@ -172,6 +177,11 @@ def round_trips(figures, what, ways):
         figures.add(modes[mode], name, float(cost))
 
 
+def turns(number, measures):
+    """The number of each of a round's turns, and what is measured in it."""
+    return [(number * TURNS + turn, measure) for turn in range(TURNS) for measure in measures]
+
+
 def published(stage, figures, rounds):
     contenders = []
     for kind in (Minirun, ByHand, ByHandAgain, Docker, DockerProxy):
@@ -186,8 +196,8 @@ def published(stage, figures, rounds):
             passed_through = [each for each in in_turns
                               if not isinstance(each, Docker) or (path == "neighbour" and each.iptables)]
             round_trips(figures, f"published, {path}", [each.round_trips(path) for each in passed_through])
-            for mode, keep in (("keep-alive", True), ("new connections", False)):
-                for contender in in_turns:
+            for turn, (mode, keep) in turns(number, (("keep-alive", True), ("new connections", False))):
+                for contender in stage.in_turns(contenders, turn):
                     if not (path == "localhost" and isinstance(contender, DockerProxy)):
                         rate, cpu = contender.requests(path, keep)
                         figures.add(f"published, {path}, {mode}", contender.name, rate)
@@ -236,7 +246,7 @@ class Control(PairByHand):
 
 def throughput(host, address, inside):
     """Gigabits a second of one TCP connection."""
-    report = json.loads(host.run(*inside, "iperf3", "-c", address, "-t", "1", "-J"))
+    report = json.loads(host.run(*inside, "iperf3", "-c", address, "-n", "256M", "-J"))
     return report["end"]["sum_received"]["bits_per_second"] / 1e9
 
 
@@ -259,8 +269,8 @@ def bridged(stage, figures, rounds):
             ways = [way(each, f"/proc/{each.pids[1]}/ns/net", f"/proc/{each.pids[0]}/ns/net", SECOND_INSIDE,
                         f"{each.address}:{SECOND_INSIDE}") for each in stage.in_turns(contenders, number)]
             round_trips(figures, f"bridged, {setting}", ways)
-            for measure in ("keep-alive", "new connections", "throughput"):
-                for contender in stage.in_turns(contenders, number):
+            for turn, measure in turns(number, ("keep-alive", "new connections", "throughput")):
+                for contender in stage.in_turns(contenders, turn):
                     client, what = contender.inside[1], f"bridged, {setting}, {measure}"
                     if measure == "throughput":
                         figures.add(what, contender.name, throughput(contender.host, contender.address, client))
