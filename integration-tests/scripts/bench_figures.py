@@ -110,9 +110,12 @@ def verdicts(figures, bars, limits=(), paired=False, sure=False):
         ratio = statistics.median(ratios) if ratios else figures.ratio(what, first, second)
         found = interval(ratios) if sure else None
         spread = "" if sure else figures.spread(what, first, second)
+        judged = verdict(found or [ratio], sign, bound)
         if found:
             spread = " to ".join(f"{end:.3f}" for end in found)
-        yield [*row, f"{ratio:.3f}", f"{best:.3f}", spread, verdict(found or [ratio], sign, bound)]
+        elif sure and ratios and sign:
+            judged = UNDECIDED
+        yield [*row, f"{ratio:.3f}", f"{best:.3f}", spread, judged]
     for what, who, sign, bound in limits:
         row = [what, who, f"{SIGNS[sign]}{bound:g} {figures.unit(what)}"]
         if not figures.has(what, who):

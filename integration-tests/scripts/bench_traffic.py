@@ -148,14 +148,24 @@ def connect(host, pid, number):
     host.run(*inside, "route", "add", "default", "via", "10.90.0.1")
 
 
+def for_a_moment(host, *wrk):
+    """wrk knows whole seconds only. Interrupted, it reports what it did until then, unless it had not even begun: again."""
+    for patience in (1, 2, 4, 8):
+        try:
+            return host.timed("timeout", "--preserve-status", "--signal=INT", SECONDS * patience, *wrk)
+        except Failed as error:
+            if "exit status 130" not in str(error):
+                raise
+            last = error
+    raise last
+
+
 def requests(host, url, keep, inside=()):
     """What one client gets answered for a moment over eight connections, or over a new one each: requests a second, and
     the CPU microseconds that each took of the host's processes (client, server and what stands between them)."""
     header = [] if keep else ["-H", "Connection: close"]
     before = host.usage()["cpu"]
-    # wrk knows whole seconds only. Interrupted, it reports what it did until then.
-    moment = ["timeout", "--preserve-status", "--signal=INT", SECONDS]
-    done = host.timed(*moment, *inside, "wrk", "-t1", f"-c{CONNECTIONS}", "-d10s", *header, url)
+    done = for_a_moment(host, *inside, "wrk", "-t1", f"-c{CONNECTIONS}", "-d10s", *header, url)
     cpu = done["cpu"] + host.usage()["cpu"] - before
     if errors := re.search(r"Socket errors:.*|Non-2xx.*", done["output"]):
         raise Failed(f"on host {host.name}: wrk {url}: {errors[0]}")

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Fetches programs that the system does not have, for the benchmarks: peers.sh [debian|sid|youki]...
+# Fetches programs that the system does not have, for benchmarks and checks: peers.sh [debian|sid|youki|firewalls]...
 #
 # sid: the newest crun, runc and docker-compose of Debian sid, unpacked in target/peers/sid beside their loader and libraries and
 # pointed at those, so that they run on an older system without a process more. youki: the newest of crates.io, built in
@@ -55,8 +55,30 @@ unpack_sid() {
     mv "$new" "$peers/sid"
 }
 
+# Firewalls whose packages start a service where they are installed: unpacked only, in target/peers/firewalls/root.
+fetch_firewalls() {
+    local package new=$peers/firewalls.new packages=(firewalld python3-firewall python3-nftables gir1.2-nm-1.0 libnm0 ufw)
+    for package in dbus-daemon python3-dbus python3-gi gir1.2-glib-2.0 iptables; do
+        [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || packages+=("$package")
+    done
+    rm -rf "$new"
+    mkdir -p "$new/root"
+    (cd "$new" && logged "${packages[*]}" apt-get download "${packages[@]}" -o APT::Sandbox::User=root)
+    for package in "$new"/*.deb; do
+        dpkg-deb -x "$package" "$new/root"
+    done
+    # Into /usr, where /lib leads since it is one with it.
+    if [ -d "$new/root/lib" ]; then
+        cp -a "$new/root/lib" "$new/root/usr/"
+        rm -r "$new/root/lib"
+    fi
+    rm -rf "$peers/firewalls"
+    mv "$new" "$peers/firewalls"
+}
+
 for peer in "$@"; do
     case $peer in
+        firewalls) [ -d "$peers/firewalls" ] || fetch_firewalls ;;
         debian) ;;
         sid)
             if [ ! -x "$peers/sid/bin/${programs[-1]}" ]; then
