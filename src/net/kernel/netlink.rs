@@ -290,7 +290,7 @@ fn append(datagram: &mut Vec<u8>, request: &Request, sequence: u32) {
     datagram.resize(datagram.len().next_multiple_of(4), 0);
 }
 
-fn messages(buffer: &[u8]) -> impl Iterator<Item = Result<NetlinkBuffer<&[u8]>>> {
+pub(in crate::net) fn messages(buffer: &[u8]) -> impl Iterator<Item = Result<NetlinkBuffer<&[u8]>>> {
     let mut rest = buffer;
     std::iter::from_fn(move || {
         if rest.is_empty() {
@@ -313,13 +313,14 @@ fn messages(buffer: &[u8]) -> impl Iterator<Item = Result<NetlinkBuffer<&[u8]>>>
     })
 }
 
-enum Outcome<'a> {
+/// What a message is about its request.
+pub(in crate::net) enum Outcome<'a> {
     Data(&'a [u8]),
     Done,
     Refused(Errno, Option<String>),
 }
 
-fn outcome<'a>(message: &NetlinkBuffer<&'a [u8]>) -> Outcome<'a> {
+pub(in crate::net) fn outcome<'a>(message: &NetlinkBuffer<&'a [u8]>) -> Outcome<'a> {
     let payload = message.payload();
     // The end of a dump carries an error number as an acknowledgement does.
     if !matches!(message.message_type(), NLMSG_ERROR | NLMSG_DONE) {
@@ -330,7 +331,10 @@ fn outcome<'a>(message: &NetlinkBuffer<&'a [u8]>) -> Outcome<'a> {
         .map_or(0, |bytes| i32::from_ne_bytes(*bytes));
     match code {
         0 => Outcome::Done,
-        code => Outcome::Refused(Errno::from_raw(-code), detail(message.flags(), payload)),
+        code => Outcome::Refused(
+            Errno::from_raw(code.wrapping_neg()),
+            detail(message.flags(), payload),
+        ),
     }
 }
 
@@ -343,4 +347,28 @@ fn detail(flags: u16, payload: &[u8]) -> Option<String> {
     let text = find(payload.get(4 + NETLINK_HEADER_LEN..)?, NLMSGERR_ATTR_MSG)?;
     let text = String::from_utf8_lossy(text).trim_end_matches('\0').to_owned();
     (!text.is_empty()).then_some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `struct nlmsgerr` behind its header.
+    fn refusal(code: i32) -> Vec<u8> {
+        let mut bytes = 36_u32.to_ne_bytes().to_vec();
+        bytes.extend(NLMSG_ERROR.to_ne_bytes());
+        bytes.resize(NETLINK_HEADER_LEN, 0);
+        bytes.extend(code.to_ne_bytes());
+        bytes.resize(36, 0);
+        bytes
+    }
+
+    #[test]
+    fn no_error_number_makes_the_reader_panic() {
+        for code in [-1, i32::MAX, i32::MIN] {
+            let bytes = refusal(code);
+            let message = messages(&bytes).next().unwrap().unwrap();
+            assert!(matches!(outcome(&message), Outcome::Refused(..)), "{code}");
+        }
+    }
 }
