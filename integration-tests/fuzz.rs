@@ -1,22 +1,10 @@
 //! The targets of `make fuzz` for a moment, without its search for new code: each begins with good inputs and is given
 //! what becomes of them by cutting, doubling and changing. Always the same ones, so a failure repeats itself.
 
+#[path = "fuzz/src/seeds.rs"]
+mod seeds;
 #[path = "fuzz/src/targets.rs"]
 mod targets;
-
-/// Inputs that mean something, of one kind or another: every target gets them all.
-const SEEDS: [&str; 9] = [
-    include_str!("../src/spec/default.json"),
-    include_str!("../src/spec/load/full.json"),
-    include_str!("fixtures/docker-config.json"),
-    include_str!("../bundles/shop/compose.yaml"),
-    "{\"args\": [\"sh\"], \"cwd\": \"/\", \"env\": [\"PATH=/bin\"], \"rlimits\": [{\"type\": \"RLIMIT_NOFILE\", \"soft\": 1, \"hard\": 2}]}",
-    "/tmp tmpfs tmpfs nosuid,mode=1777,size=1m\n/mnt none /srv rbind,ro,rslave,rnoatime\n/x bind a bind,idmap,tmpcopyup",
-    "app:1000\nroot:x:0:0:root:/root:/bin/sh\napp:x:1000:1000::/tmp:/bin/sh\n\nroot:x:0:\napp:x:1000:app,root",
-    "{\"defaultAction\": \"SCMP_ACT_ERRNO\", \"architectures\": [\"SCMP_ARCH_X86_64\"], \"syscalls\": [{\"names\": [\"read\"], \
-     \"action\": \"SCMP_ACT_ALLOW\", \"args\": [{\"index\": 0, \"value\": 1, \"op\": \"SCMP_CMP_EQ\"}]}]}",
-    "default:ip=10.0.0.2,alias=web,mac=02:00:00:00:00:01,priority=7",
-];
 
 const FRAGMENTS: [&str; 14] = [
     "null",
@@ -68,10 +56,10 @@ fn change(input: &mut Vec<u8>, state: &mut u64) {
 fn no_target_panics_whatever_becomes_of_a_good_input() {
     for (name, target) in targets::TARGETS {
         let mut state = 1;
-        for seed in SEEDS {
-            target(seed.as_bytes());
+        for (_, seed) in seeds::SEEDS {
+            target(seed);
             for round in 0..ROUNDS {
-                let mut input = seed.as_bytes().to_vec();
+                let mut input = seed.to_vec();
                 for _ in 0..=round % 4 {
                     change(&mut input, &mut state);
                 }

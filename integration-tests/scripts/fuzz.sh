@@ -28,19 +28,16 @@ targets=("$@")
 
 # Words that bytes by chance would not find: the keys and values of the configurations that the tests know.
 mkdir -p "$work/found"
-grep -ohE '"[A-Za-z_.0-9]{2,40}"' src/spec/load/full.json integration-tests/fixtures/docker-config.json | sort -u >"$work/words"
+sed 's/\\"/"/g' src/spec/load/full.json integration-tests/fixtures/docker-config.json $source/src/seeds.rs |
+    grep -oE '"[A-Za-z_.0-9]{2,40}"' | sort -u >"$work/words"
 
 failed=()
 for target in "${targets[@]}"; do
     heading "fuzz $target for ${FUZZ_SECONDS:-60} s"
     corpus=$work/corpus/$target
     mkdir -p "$corpus"
-    # Every kind begins with what the others know too: most of it is JSON.
-    cp src/spec/default.json src/spec/load/full.json integration-tests/fixtures/docker-config.json bundles/shop/compose.yaml "$corpus/"
-    printf '/tmp tmpfs tmpfs nosuid,mode=1777\n/mnt none /srv rbind,ro,rslave,rnoatime\n/x bind a bind,idmap' >"$corpus/mounts"
-    printf 'app:1000\nroot:x:0:0:root:/root:/bin/sh\n\nroot:x:0:\napp:x:1000:app,root' >"$corpus/users"
     log=$work/$target.log
-    if MINIRUN_FUZZ_TARGET=$target "$program" -max_total_time="${FUZZ_SECONDS:-60}" -max_len=16384 -timeout=10 -rss_limit_mb=2048 \
+    if MINIRUN_FUZZ_TARGET=$target MINIRUN_FUZZ_CORPUS=$corpus "$program" -max_total_time="${FUZZ_SECONDS:-60}" -max_len=16384 -timeout=10 -rss_limit_mb=2048 \
         -dict="$work/words" -artifact_prefix="$work/found/$target-" -print_final_stats=1 "$corpus" >"$log" 2>&1 </dev/null; then
         good "$target: $(sed -n 's/^stat::number_of_executed_units: //p' "$log") inputs, $(find "$corpus" -type f | wc -l) of them kept"
     else

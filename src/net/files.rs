@@ -61,7 +61,8 @@ pub fn resolv_conf(dns: &Dns) -> String {
     resolv_conf_from(&std::fs::read_to_string(RESOLV_CONF).unwrap_or_default(), dns)
 }
 
-fn resolv_conf_from(host: &str, dns: &Dns) -> String {
+/// The same from what the host has.
+pub(super) fn resolv_conf_from(host: &str, dns: &Dns) -> String {
     let mut text = String::new();
     let mut options = Vec::new();
     for line in host.lines() {

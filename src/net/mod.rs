@@ -35,6 +35,8 @@ mod endpoint;
 mod file;
 mod files;
 mod firewall;
+#[doc(hidden)]
+pub mod fuzz;
 mod inventory;
 mod kernel;
 mod membership;

@@ -32,6 +32,8 @@
 pub mod client;
 mod confine;
 mod dns;
+#[doc(hidden)]
+pub mod fuzz;
 mod names;
 pub mod process;
 mod protocol;

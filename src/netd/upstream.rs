@@ -86,7 +86,7 @@ impl Upstream {
     }
 }
 
-fn nameservers(text: &str) -> Vec<SocketAddr> {
+pub(super) fn nameservers(text: &str) -> Vec<SocketAddr> {
     let lines = text.lines().filter_map(|line| {
         let mut words = line.split_whitespace();
         (words.next() == Some("nameserver")).then(|| words.next())?

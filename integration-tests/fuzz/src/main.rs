@@ -2,6 +2,7 @@
 
 #![no_main]
 
+mod seeds;
 mod targets;
 
 use std::sync::LazyLock;
@@ -17,4 +18,14 @@ static TARGET: LazyLock<fn(&[u8])> = LazyLock::new(|| {
         .1
 });
 
-fuzz_target!(|input: &[u8]| TARGET(input));
+/// Writes the seeds where libFuzzer looks for what it begins with, before it looks: into the directory MINIRUN_FUZZ_CORPUS.
+fn sow() {
+    if let Some(corpus) = std::env::var_os("MINIRUN_FUZZ_CORPUS") {
+        for (name, seed) in seeds::SEEDS {
+            let written = std::fs::write(std::path::Path::new(&corpus).join(name), seed);
+            written.expect("the corpus can be written");
+        }
+    }
+}
+
+fuzz_target!(init: sow(), |input: &[u8]| TARGET(input));

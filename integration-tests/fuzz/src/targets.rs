@@ -3,10 +3,11 @@
 
 use std::path::{Path, PathBuf};
 
-use minirun::cgroup::{DefaultDevices, Layout, Limits};
+use minirun::cgroup::{self, DefaultDevices, Layout, Limits};
 use minirun::compose::file;
 use minirun::container::record::Record;
-use minirun::net::{Endpoint, Party, Ports, Publish, Rate};
+use minirun::net::{self, Endpoint, Party, Ports, Publish, Rate};
+use minirun::netd;
 use minirun::rootfs::{self, CgroupMounts};
 use minirun::security::seccomp::Program;
 use minirun::spec::id::Id;
@@ -19,7 +20,7 @@ use serde_json::{Value, json};
 pub(crate) type Target = (&'static str, fn(&[u8]));
 
 /// Every kind.
-pub(crate) const TARGETS: [Target; 8] = [
+pub(crate) const TARGETS: [Target; 16] = [
     ("config", config),
     ("process", process),
     ("ids", ids),
@@ -28,6 +29,14 @@ pub(crate) const TARGETS: [Target; 8] = [
     ("seccomp", seccomp),
     ("record", record),
     ("compose", compose),
+    ("questions", questions),
+    ("requests", requests),
+    ("definitions", definitions),
+    ("leases", leases),
+    ("resolv", resolv),
+    ("kernel", kernel),
+    ("systemd", systemd),
+    ("criu", criu),
 ];
 
 /// config.json, as far as `create` goes before its first side effect.
@@ -155,4 +164,47 @@ fn compose(input: &[u8]) {
         let _ = file::load(&options);
     }
     let _ = std::fs::remove_dir_all(&directory);
+}
+
+/// What a container asks netd, and what a server answers.
+fn questions(input: &[u8]) {
+    netd::fuzz::questions(input);
+}
+
+/// What a runtime asks netd.
+fn requests(input: &[u8]) {
+    netd::fuzz::request(input);
+}
+
+/// A network's file, which people edit.
+fn definitions(input: &[u8]) {
+    net::fuzz::definition(input);
+}
+
+/// Files of a network in use.
+fn leases(input: &[u8]) {
+    net::fuzz::leases(input);
+}
+
+/// The host's /etc/resolv.conf.
+fn resolv(input: &[u8]) {
+    let text = String::from_utf8_lossy(input);
+    net::fuzz::resolv_conf(&text);
+    netd::fuzz::nameservers(&text);
+}
+
+/// What the kernel says of networks, and nft.
+fn kernel(input: &[u8]) {
+    net::fuzz::kernel(input);
+    net::fuzz::counters(input);
+}
+
+/// What systemd says over its bus.
+fn systemd(input: &[u8]) {
+    cgroup::systemd::fuzz::answers(input);
+}
+
+/// What CRIU says over its socket.
+fn criu(input: &[u8]) {
+    minirun::container::criu::fuzz::response(input);
 }

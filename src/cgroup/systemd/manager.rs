@@ -60,7 +60,7 @@ impl Manager {
         Manager::over(socket)
     }
 
-    fn over(socket: UnixStream) -> Result<Manager> {
+    pub(super) fn over(socket: UnixStream) -> Result<Manager> {
         let mut manager = Manager {
             socket,
             serial: 0,

@@ -10,6 +10,8 @@
 //! group              /sys/fs/cgroup/a.slice/a-b.slice/minirun-web.scope
 //! ```
 
+#[doc(hidden)]
+pub mod fuzz;
 mod manager;
 mod message;
 mod property;

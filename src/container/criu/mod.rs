@@ -9,6 +9,8 @@
 //!    <----------------- response: success --   it ends
 //! ```
 
+#[doc(hidden)]
+pub mod fuzz;
 mod message;
 mod request;
 #[cfg(test)]

@@ -70,7 +70,7 @@ pub(super) fn read(dirs: &Dirs) -> Result<Counters> {
     Ok(parse(&json, &definition::names(dirs)?))
 }
 
-fn parse(json: &Value, networks: &[String]) -> Counters {
+pub(super) fn parse(json: &Value, networks: &[String]) -> Counters {
     let mut counters = Counters::default();
     for item in json["nftables"].as_array().into_iter().flatten() {
         if let Some(name) = item["counter"]["name"].as_str() {

@@ -10,6 +10,7 @@ mod bridged;
 mod counters;
 mod elements;
 mod foreign;
+pub(super) mod fuzz;
 mod localhost;
 mod nft;
 mod parties;

@@ -385,7 +385,7 @@ fn list() -> Request {
 
 /// The request that deletes the entry of this message and no other: tuple and zone find it, the id tells it from a later
 /// one with the same tuple.
-fn deletion(message: &[u8]) -> Request {
+pub(in crate::net) fn deletion(message: &[u8]) -> Request {
     let mut payload = header(message.first().copied().unwrap_or_default());
     for attribute in attributes(body(message)) {
         if matches!(attribute.kind, CTA_TUPLE_ORIG | CTA_ID | CTA_ZONE) {
@@ -416,7 +416,7 @@ fn body(message: &[u8]) -> &[u8] {
 }
 
 /// `None` for a message that lacks what every entry has.
-fn parse(message: &[u8]) -> Option<Entry> {
+pub(in crate::net) fn parse(message: &[u8]) -> Option<Entry> {
     let (mut original, mut reply, mut status, mut tcp) = (None, None, 0, None);
     let mut counters = [None; 2];
     for attribute in attributes(body(message)) {

@@ -238,7 +238,7 @@ pub(in crate::net) fn get(name: &str) -> Request {
     Request::query(libc::RTM_GETLINK, &message, "look up interface", name)
 }
 
-fn parse(name: &str, answer: &[u8]) -> Result<Link> {
+pub(in crate::net) fn parse(name: &str, answer: &[u8]) -> Result<Link> {
     let message = LinkMessage::parse(answer)
         .map_err(|error| Error::new(Kind::Os, format_args!("look up interface {name}: {error}")))?;
     let mut link = Link {

@@ -81,7 +81,7 @@ impl Sockets {
         self.served.binary_search(&(protocol, port)).is_ok()
     }
 
-    fn add(&mut self, protocol: Protocol, message: &[u8]) -> Option<()> {
+    pub(in crate::net) fn add(&mut self, protocol: Protocol, message: &[u8]) -> Option<()> {
         let (&family, &state) = (message.first()?, message.get(1)?);
         let (local, remote) = (
             end(family, message.get(4..)?, 0)?,

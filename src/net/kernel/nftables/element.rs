@@ -114,7 +114,7 @@ impl Element {
 impl Element {
     /// Whether the kernel's answer about this element tells the data that it is to have. Verdicts are not compared: of
     /// those there is one for a key.
-    pub(super) fn has_data_of(&self, answer: &[u8]) -> bool {
+    pub(in crate::net) fn has_data_of(&self, answer: &[u8]) -> bool {
         let Some(Data::Parts(parts)) = &self.data else {
             return true;
         };

@@ -239,7 +239,7 @@ pub(in crate::net) fn chains() -> Result<Vec<Chain>> {
     Ok(chains)
 }
 
-fn chain(message: &[u8]) -> Option<Chain> {
+pub(in crate::net) fn chain(message: &[u8]) -> Option<Chain> {
     let family = *message.first()?;
     let body = message.get(header(0, 0).len()..)?;
     let number = |bytes: &[u8]| Some(u32::from_be_bytes(*bytes.first_chunk()?));
@@ -254,7 +254,7 @@ fn chain(message: &[u8]) -> Option<Chain> {
 }
 
 /// The comment in the user data of a table: records of type, length and value.
-fn comment(answer: &[u8]) -> String {
+pub(in crate::net) fn comment(answer: &[u8]) -> String {
     let body = answer.get(header(0, 0).len()..).unwrap_or_default();
     let mut data = attributes(body)
         .find(|attribute| attribute.kind == NFTA_TABLE_USERDATA)
