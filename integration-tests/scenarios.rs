@@ -10,6 +10,8 @@ mod harness;
 
 #[path = "scenarios/addresses.rs"]
 mod addresses;
+#[path = "scenarios/apparmor.rs"]
+mod apparmor;
 #[path = "scenarios/attacks.rs"]
 mod attacks;
 #[path = "scenarios/bad_input.rs"]
@@ -86,6 +88,8 @@ mod scheduling;
 mod seccomp;
 #[path = "scenarios/seccomp_agent.rs"]
 mod seccomp_agent;
+#[path = "scenarios/selinux.rs"]
+mod selinux;
 #[path = "scenarios/stats.rs"]
 mod stats;
 #[path = "scenarios/subgroups.rs"]

@@ -2,12 +2,12 @@
 # Boots the cgroup v2 machine (qemu, software emulation, one CPU, about five seconds), runs one shell command in
 # it as root, and exits with that command's status:
 #
-#   boot.sh [--timeout SECONDS] [--systemd yes] [--resctrl yes] [--file SOURCE[:DESTINATION]]... COMMAND
+#   boot.sh [--timeout SECONDS] [--systemd yes] [--resctrl yes] [--append WORDS] [--file SOURCE[:DESTINATION]]... COMMAND
 #
 # Each --file goes into the machine, at DESTINATION or the same path, with the shared libraries that it needs. With
 # --systemd yes the machine's first process is systemd, and the command is a service of it. With --resctrl yes its processor
-# seems to have Intel RDT, and resctrl is mounted. Kernels and systemd are fetched once (kernel.sh, systemd.sh); they and the
-# machine's images live in target/vm.
+# seems to have Intel RDT, and resctrl is mounted. The words of --append are for the kernel. Kernels and systemd are
+# fetched once (kernel.sh, systemd.sh); they and the machine's images live in target/vm.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 build=${CARGO_TARGET_DIR:-$here/../../target}/vm
@@ -16,6 +16,7 @@ build=$(cd "$build" && pwd)
 timeout=600
 systemd=no
 resctrl=no
+append=
 
 image=$(mktemp -d "$build/boot.XXXXXX")
 trap 'rm -rf "$image"' EXIT
@@ -29,7 +30,8 @@ ln -s usr/lib "$root/lib"
 # Copies a file and, when it is a dynamic executable, its libraries and loader.
 add() {
     mkdir -p "$root/$(dirname "$2")"
-    cp -L "$1" "$root/$2"
+    # newuidmap is its owner's.
+    cp -L --preserve=mode "$1" "$root/$2"
     ldd "$1" 2>/dev/null | sed -n 's/.*=> \(\/[^ ]*\).*/\1/p; s/^[[:space:]]*\(\/[^ ]*\) (.*/\1/p' |
         while read -r library; do
             mkdir -p "$root/$(dirname "$library")"
@@ -42,6 +44,7 @@ while [ $# -gt 1 ]; do
     --timeout) timeout=$2 ;;
     --systemd) systemd=$2 ;;
     --resctrl) resctrl=$2 ;;
+    --append) append=$2 ;;
     --file) add "${2%%:*}" "${2#*:}" ;;
     *) echo "vm: unknown option $1" >&2 && exit 2 ;;
     esac
@@ -72,6 +75,8 @@ if [ "$systemd" = yes ]; then
     "$here/systemd.sh" "$build/systemd"
     mkdir -p "$root/etc/systemd/system"
     cp -rp "$build/systemd/tree/." "$root/"
+    # Programs of systemd name their loader in /lib64.
+    cp -L "$root"/usr/lib/*/ld-linux-*.so.* "$root/lib64/"
     cp "$here"/units/* "$root/etc/systemd/system/"
 fi
 add "$(command -v busybox)" /bin/busybox
@@ -87,11 +92,11 @@ boot() {
     timeout --foreground "$timeout" qemu-system-x86_64 -accel tcg -cpu "$processor" -smp 1 -m 1024 \
         -nodefaults -display none -no-reboot -serial stdio \
         -kernel "$kernel/vmlinuz" -initrd "$image/initramfs" \
-        -append "console=ttyS0 rdinit=/init quiet loglevel=4 panic=-1 $parameters \
+        -append "console=ttyS0 rdinit=/init quiet loglevel=4 panic=-1 $parameters $append \
             systemd.show_status=no systemd.log_target=console systemd.log_level=warning" </dev/null 2>&1 ||
         [ $? -ne 124 ] || echo "vm: stopped after $timeout seconds"
 }
-boot | sed -u 's|\r||g' | tee "$image/console" | grep --line-buffered -v '^minirun-vm: exit' || true
+boot | sed -u 's|\r||g' | tee "$image/console" | grep -a --line-buffered -v '^minirun-vm: exit' || true
 status=$(sed -n 's/^minirun-vm: exit \([0-9]*\)$/\1/p' "$image/console")
 if [ -z "$status" ]; then
     echo "vm: the machine ended before its command did" >&2

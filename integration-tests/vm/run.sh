@@ -1,6 +1,7 @@
 #!/bin/sh
-# `make test-vm`: scenarios and the unit tests of control groups, in the cgroup v2 machine; then those of systemd's driver,
-# in a second machine whose first process is systemd, and those of resctrl, in a third one whose processor has RDT.
+# `make test-vm`: scenarios and the unit tests of control groups, in the cgroup v2 machine, whose kernel has AppArmor; then
+# those of systemd's driver and of SELinux, in a second machine whose first process is systemd and whose kernel has SELinux;
+# and those of resctrl, in a third one whose processor has RDT.
 #
 #   run.sh [FILTER...]        runs the scenarios whose names contain one of the filters; without one, those of the
 #                             file `smoke`, which is what differs from cgroup v1; with ALL=1 in the environment, all.
@@ -41,10 +42,17 @@ fi
 
 # Where the machine finds more of the world, more scenarios run; what is missing they skip by name.
 options=
-for program in runc nft ip setpriv unshare; do
+for program in runc nft ip setpriv unshare newuidmap newgidmap; do
     found=$(command -v "$program" || true)
     [ -z "$found" ] || options="$options --file $found:/usr/sbin/$program"
 done
+# Here, because both machines need it, and begin at once.
+fetched=$(mkdir -p "${CARGO_TARGET_DIR:-target}/vm" && cd "${CARGO_TARGET_DIR:-target}/vm" && pwd)
+for what in kernel systemd labels; do
+    "$here/$what.sh" "$fetched/$what"
+done
+labels=$fetched/labels
+options="$options --file $labels/apparmor_parser:/usr/sbin/apparmor_parser"
 profile=/usr/share/containers/seccomp.json
 [ ! -e $profile ] || options="$options --file $profile"
 machine() {
@@ -58,28 +66,37 @@ command="ulimit -S -n \$(ulimit -H -n)
     export MINIRUN_BIN=/usr/bin/minirun MINIRUN_CRASH_ROUNDS=${MINIRUN_CRASH_ROUNDS:-15}
     scenarios --test-threads=1"
 
-with_systemd() {
-    # There nothing may be skipped for want of systemd.
-    echo "vm: the machine with systemd"
-    machine --systemd yes "[ -d /run/systemd/system ] && [ -e /sys/fs/cgroup/cgroup.controllers ] || exit 1
+# There nothing may be skipped for want of systemd or of a policy.
+second_machine() {
+    machine --systemd yes --append security=selinux --file "$labels/selinux.policy:/usr/share/selinux.policy" \
+        "[ -d /run/systemd/system ] && [ -e /sys/fs/cgroup/cgroup.controllers ] || exit 1
+        cat /usr/share/selinux.policy >/sys/fs/selinux/load && echo 1 >/sys/fs/selinux/enforce || exit 1
         $command $*"
 }
-with_resctrl() {
-    # Nor here for want of resctrl.
-    echo "vm: the machine with RDT"
+
+# Nor here for want of resctrl.
+third_machine() {
     machine --resctrl yes "[ -e /sys/fs/resctrl/schemata ] || exit 1
         $command $*"
 }
+
 if [ $# -gt 0 ]; then
     case ${SYSTEMD:-}${RESCTRL:+R} in
-    1) with_systemd "$@" ;;
-    R) with_resctrl "$@" ;;
+    1) second_machine "$@" ;;
+    R) third_machine "$@" ;;
     *) machine "$command $*" ;;
     esac
     exit
 fi
+# Beside each other: a machine keeps one processor busy. Both run to their ends even when something failed.
 failed=0
-# What follows runs even when something failed. At last as a host whose kernel has less.
+{
+    others=0
+    second_machine systemd:: selinux:: || others=1
+    third_machine resctrl:: || others=1
+    exit $others
+} >"$stripped/others" 2>&1 &
+# At last as a host whose kernel has less.
 machine --file "$stripped/minirun:/usr/bin/unit-tests" "$command $scenarios
     failed=\$?
     unit-tests --test-threads=1 cgroup::tests || failed=1
@@ -87,6 +104,7 @@ machine --file "$stripped/minirun:/usr/bin/unit-tests" "$command $scenarios
     rmmod udp_diag tcp_diag inet_diag nf_conntrack_netlink
     MINIRUN_WITHOUT_MODULES=1 scenarios --test-threads=1 a_kernel_that_lists_no_connections || failed=1
     exit \$failed" || failed=1
-with_systemd systemd:: || failed=1
-with_resctrl resctrl:: || failed=1
+wait $! || failed=1
+echo "vm: the machine with systemd and SELinux, and the one with RDT"
+cat "$stripped/others"
 exit $failed

@@ -163,10 +163,7 @@ impl Opened<'_> {
         let Some((file, label)) = &self.keys else {
             return Ok(());
         };
-        write(file, label.as_bytes()).map(drop).os(
-            format_args!("{SELINUX_FIELD}: write {label:?} to"),
-            format_args!("`/proc/{KEYCREATE}`"),
-        )
+        written(SELINUX_FIELD, file, KEYCREATE, label)
     }
 
     /// The program that is executed next is confined.
@@ -174,28 +171,25 @@ impl Opened<'_> {
     /// # Errors
     /// When the kernel does not know the profile or the label, or does not let us change to it.
     pub fn apply(&self) -> Result<()> {
-        self.writes.iter().try_for_each(
-            |Write {
-                 field,
-                 file,
-                 path,
-                 text,
-             }| {
-                write(file, text.as_bytes()).map(drop).map_err(|errno| {
-                    let error = Error::os(
-                        format_args!("{field}: write {text:?} to"),
-                        format_args!("`/proc/{path}`"),
-                        errno,
-                    );
-                    match errno {
-                        Errno::ENOENT => error.hint("is the profile loaded?"),
-                        Errno::EINVAL => error.hint("does the kernel's policy know it?"),
-                        _ => error,
-                    }
-                })
-            },
-        )
+        self.writes
+            .iter()
+            .try_for_each(|write| written(write.field, &write.file, write.path, &write.text))
     }
+}
+
+fn written(field: &str, file: &OwnedFd, path: &str, text: &str) -> Result<()> {
+    write(file, text.as_bytes()).map(drop).map_err(|errno| {
+        let error = Error::os(
+            format_args!("{field}: write {text:?} to"),
+            format_args!("`/proc/{path}`"),
+            errno,
+        );
+        match errno {
+            Errno::ENOENT => error.hint("is the profile loaded?"),
+            Errno::EINVAL => error.hint("does the kernel's policy know it?"),
+            _ => error,
+        }
+    })
 }
 
 #[cfg(test)]
