@@ -30,7 +30,7 @@ demo: ## Start the shop of bundles/shop, walk through it (a cache, an order, a c
 
 test: ## Run the unit and integration tests, and those of the shop's services (as root; name what this host makes them skip)
 	@$(SCRIPTS)/setup.sh build rootfs test
-	@$(SCRIPTS)/build.sh $(PROFILE)
+	@$(SCRIPTS)/build_tests.sh $(PROFILE) python3.11
 	@$(SCRIPTS)/test.sh host
 
 test-unit: ## Run the unit tests alone (no root needed)
@@ -39,7 +39,7 @@ test-unit: ## Run the unit tests alone (no root needed)
 
 test-vm: ## Run the scenarios that differ on cgroup v2 (ALL=1: all) in an emulated machine
 	@$(SCRIPTS)/setup.sh build test vm
-	@$(SCRIPTS)/build.sh $(PROFILE)
+	@$(SCRIPTS)/build_tests.sh $(PROFILE)
 	@ALL=$(ALL) $(SCRIPTS)/test.sh vm
 
 test-engines: ## Check minirun under Debian's Docker, containerd, Podman and Swarm, each in namespaces of its own (as root)
