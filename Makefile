@@ -42,7 +42,7 @@ test-vm: ## Run the scenarios that differ on cgroup v2 (ALL=1: all) in an emulat
 	@$(SCRIPTS)/build_tests.sh $(PROFILE)
 	@ALL=$(ALL) $(SCRIPTS)/test.sh vm
 
-test-engines: ## Check minirun under Debian's Docker, containerd, Podman and Swarm, each in namespaces of its own (as root)
+test-engines: ## Check minirun under Debian's Docker, containerd, Podman and Swarm, and beside other firewalls, each in namespaces of its own (as root)
 	@$(SCRIPTS)/setup.sh build engines
 	@$(SCRIPTS)/build.sh $(PROFILE)
 	@integration-tests/engines/all.sh

@@ -92,6 +92,6 @@ for peer in "$@"; do
                 cargo install youki --locked --no-default-features -F v1,v2,seccomp --root "$peers/youki"
             good "$("$peers/youki/bin/youki" --version | head -1)"
             ;;
-        *) die "peers.sh: unknown peer $peer (known: debian sid youki)" ;;
+        *) die "peers.sh: unknown peer $peer (known: debian sid youki firewalls)" ;;
     esac
 done

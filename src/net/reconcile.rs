@@ -229,6 +229,9 @@ impl Reconciliation<'_> {
                 what: "brought the firewall's table to what networks and containers need".to_owned(),
             });
         }
+        for (network, what) in firewall::adapt(self.dirs, &mut self.host, &everything.shared)? {
+            self.repaired(&network, what);
+        }
         Ok(())
     }
 

@@ -8,6 +8,7 @@
 
 mod bridged;
 mod counters;
+mod direct;
 mod elements;
 mod foreign;
 pub(super) mod fuzz;
@@ -47,7 +48,10 @@ const WITH_ADMIN: &str = "\t\tADMIN ";
 
 /// The comment that our tables carry: a table that another version of minirun loaded has another one.
 fn comment() -> String {
-    format!("ruleset {:016x}", hash(&[RULESET, BRIDGE_RULESET]))
+    format!(
+        "ruleset {:016x}",
+        hash(&[RULESET, BRIDGE_RULESET, direct::RULESET])
+    )
 }
 
 /// FNV-1a.
@@ -85,7 +89,10 @@ fn remember(dirs: &Dirs, definition: &Definition) -> Result<()> {
 /// # Errors
 /// When `nft` is missing or refuses the ruleset (the administrator's rules are part of it), or the kernel refuses.
 pub(super) fn open(dirs: &Dirs, host: &mut Host, definition: &Definition, shared: &Lock) -> Result<()> {
+    // Before its policy, which it would lead around.
+    direct::close(definition)?;
     add_network(dirs, host, definition, shared)?;
+    direct::open(definition, &leases(dirs, definition)?, shared)?;
     remember(dirs, definition)
 }
 
@@ -123,6 +130,7 @@ pub(super) fn close(
     last: bool,
     shared: Option<&Lock>,
 ) -> Result<()> {
+    direct::close(definition)?;
     foreign::forget(definition);
     let loaded = loaded(dirs, definition);
     file::remove(&loaded)?;
@@ -164,12 +172,47 @@ pub(super) fn replace(dirs: &Dirs, host: &mut Host, shared: &Lock) -> Result<()>
         return inet()?.delete().and(bridge()?.delete());
     }
     for definition in &all {
+        direct::close(definition)?;
         prepare(host, definition)?;
         foreign::pass(definition);
     }
     Parties::of(&all).save(dirs)?;
     load(dirs, &all, shared)?;
-    all.iter().try_for_each(|definition| remember(dirs, definition))
+    for definition in &all {
+        direct::open(definition, &leases(dirs, definition)?, shared)?;
+        remember(dirs, definition)?;
+    }
+    Ok(())
+}
+
+/// Brings networks in use to what has changed on the host around them: other firewalls that have forgotten them, and whether
+/// they should have the short way inside their bridges. Returns which network, and what was done for it. The caller holds
+/// all locks.
+///
+/// # Errors
+/// As [`open`].
+pub(super) fn adapt(dirs: &Dirs, host: &mut Host, shared: &Lock) -> Result<Vec<(String, &'static str)>> {
+    let mut done = Vec::new();
+    for definition in in_use(dirs, host, None)? {
+        if !foreign::is_passed(&definition)? {
+            foreign::pass(&definition);
+            if foreign::is_passed(&definition)? {
+                done.push((
+                    definition.name.clone(),
+                    "entered its bridge in another firewall again",
+                ));
+            }
+        }
+        let leases = leases(dirs, &definition)?;
+        if !direct::is_intact(&definition, &leases)? {
+            direct::open(&definition, &leases, shared)?;
+            if direct::is_intact(&definition, &leases)? {
+                let what = "brought the short way between its containers to what the host is now";
+                done.push((definition.name, what));
+            }
+        }
+    }
+    Ok(done)
 }
 
 /// Whether everything that is in use is in the tables as [`replace`] would put it there, as far as elements tell.
@@ -210,8 +253,9 @@ pub(super) fn admit(dirs: &Dirs, definition: &Definition, lease: &Lease) -> Resu
     let ports = elements::ports(lease, loopback6);
     let known = Parties::load(dirs)?;
     let parties = elements::parties(lease, &known);
-    if is_guarded(definition) {
-        bridge()?.add(&elements::station(lease))?;
+    match is_guarded(definition) {
+        true => bridge()?.add(&elements::station(lease))?,
+        false => direct::admit(definition, lease),
     }
     if !ports.is_empty() && (is_guarded(definition) || bridged::sees_ipv4()) {
         bridged::hairpin(&lease.host_interface)?;
@@ -274,7 +318,7 @@ pub(super) fn dismiss(dirs: &Dirs, definition: &Definition, lease: &Lease) -> Re
     };
     let unguarded = match is_guarded(definition) {
         true => bridge()?.remove(&elements::station(lease)),
-        false => Ok(()),
+        false => direct::dismiss(definition, lease),
     };
     // What a published port redirected was answered by the address.
     let addresses = [Some(IpAddr::V4(lease.address)), lease.address6.map(IpAddr::V6)];

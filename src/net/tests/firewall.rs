@@ -1,5 +1,6 @@
 //! Packets through the firewall: published ports, policies, guards; and what becomes of the tables.
 
+mod direct;
 mod spoofing;
 
 use std::fs::{self, File};
@@ -122,6 +123,13 @@ impl Sandbox {
         let path = self.dirs.run.join(".lock");
         let lock = crate::net::file::lock(&path).unwrap();
         firewall::replace(&self.dirs, &mut host, &lock).unwrap();
+    }
+
+    /// Brings networks to what the host is now; whether there was anything to do.
+    fn adapt(&self) -> bool {
+        let lock = crate::net::file::lock(&self.dirs.run.join(".lock")).unwrap();
+        let done = firewall::adapt(&self.dirs, &mut Host::open().unwrap(), &lock).unwrap();
+        !done.is_empty()
     }
 
     fn is_intact(&self) -> bool {
@@ -717,6 +725,10 @@ fn another_firewall_that_drops_forwarded_packets_has_us_entered_where_it_has_roo
                 .count(),
             2
         );
+        run(NFT, "flush chain ip filter DOCKER-USER");
+        assert!(!is_reached(&web, v4("192.0.2.2"), 80));
+        assert!(host.adapt() && !host.adapt());
+        assert!(is_reached(&web, v4("192.0.2.2"), 80));
         drop(serving);
         host.delete("web", web, &["front"]);
         assert!(!run(NFT, "list chain ip filter DOCKER-USER").contains("minirun"));

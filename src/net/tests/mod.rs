@@ -438,7 +438,9 @@ fn a_network_in_use_is_these_elements_of_the_firewall_table() {
         let behind = r#"{ "minirun0" . 10.186.0.0 }"#;
         let link = r#"{ "minirun0" . "minirun0" : accept }"#;
         assert_eq!(elements, [bridge, bridge, subnet, behind, link], "{table}");
-        assert_eq!(tables(), "table inet minirun\n");
+        // Where bridged packets are shown to the firewall there is the short way as well.
+        let tables = tables().replace("table netdev minirun/default\n", "");
+        assert_eq!(tables, "table inet minirun\n");
         host.delete("c", netns, &["default"]);
         host.assert_nothing_left();
     });

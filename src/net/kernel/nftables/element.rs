@@ -19,6 +19,7 @@ const NFTA_DATA_VERDICT: u16 = 2;
 const NFTA_VERDICT_CODE: u16 = 1;
 const NFTA_VERDICT_CHAIN: u16 = 2;
 const NFT_JUMP: i32 = -3;
+const NFT_GOTO: i32 = -4;
 
 /// One part of a key or of a map's data.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +32,8 @@ pub(in crate::net) enum Part {
     Subnet(IpNet),
     /// An Ethernet address (`ether_addr`).
     Station(Mac),
+    /// The number of an interface (`iface_index`).
+    Index(u32),
     /// A transport protocol (`inet_proto`).
     Protocol(Protocol),
     /// A port (`inet_service`).
@@ -100,7 +103,11 @@ impl Element {
             }
             return list;
         }
-        let first: Vec<u8> = self.key.iter().flat_map(|part| part.bytes(false)).collect();
+        let first: Vec<u8> = match &self.key[..] {
+            // Nothing follows that would have to begin at a register of its own.
+            [Part::Station(mac)] => mac.octets().to_vec(),
+            parts => parts.iter().flat_map(|part| part.bytes(false)).collect(),
+        };
         let mut element = key(NFTA_SET_ELEM_KEY, &first);
         if self.key.iter().any(|part| matches!(part, Part::Subnet(_))) {
             let last: Vec<u8> = self.key.iter().flat_map(|part| part.bytes(true)).collect();
@@ -160,6 +167,7 @@ impl Part {
             Self::Subnet(subnet) if end => (octets(subnet.broadcast()), 4),
             Self::Subnet(subnet) => (octets(subnet.network()), 4),
             Self::Station(mac) => (mac.octets().to_vec(), 4),
+            Self::Index(index) => (index.to_ne_bytes().to_vec(), 4),
             Self::Protocol(protocol) => (vec![number(*protocol)], 4),
             Self::Port(port) => (port.to_be_bytes().to_vec(), 4),
             Self::Body(address) => (address.octets().to_vec(), 4),
@@ -179,17 +187,24 @@ fn number(protocol: Protocol) -> u8 {
     number as u8
 }
 
+/// A verdict (`NFTA_DATA_VERDICT`), with the chain where it leads.
+fn verdict(code: i32, chain: Option<&str>) -> Vec<u8> {
+    let mut verdict = attribute(NFTA_VERDICT_CODE, &code.to_be_bytes());
+    verdict.extend(
+        chain
+            .iter()
+            .flat_map(|chain| super::text(NFTA_VERDICT_CHAIN, chain)),
+    );
+    attribute(NFTA_DATA_VERDICT | super::NESTED, &verdict)
+}
+
+/// The verdict `goto CHAIN`.
+pub(super) fn goto(chain: &str) -> Vec<u8> {
+    verdict(NFT_GOTO, Some(chain))
+}
+
 impl Data {
     fn encode(&self) -> Vec<u8> {
-        let verdict = |code: i32, chain: Option<&str>| {
-            let mut verdict = attribute(NFTA_VERDICT_CODE, &code.to_be_bytes());
-            verdict.extend(
-                chain
-                    .iter()
-                    .flat_map(|chain| super::text(NFTA_VERDICT_CHAIN, chain)),
-            );
-            attribute(NFTA_DATA_VERDICT | super::NESTED, &verdict)
-        };
         match self {
             Self::Parts(parts) => {
                 let bytes: Vec<u8> = parts.iter().flat_map(|part| part.bytes(false)).collect();
@@ -208,6 +223,7 @@ impl Display for Part {
             Self::Address(address) => write!(f, "{address}"),
             Self::Subnet(subnet) => write!(f, "{subnet}"),
             Self::Station(mac) => write!(f, "{mac}"),
+            Self::Index(index) => write!(f, "{index}"),
             Self::Protocol(protocol) => write!(f, "{protocol}"),
             Self::Port(port) => write!(f, "{port}"),
             Self::Body(address) => write!(f, "{:#034x}", u128::from(*address)),

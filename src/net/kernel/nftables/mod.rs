@@ -5,7 +5,7 @@
 
 mod element;
 
-use netlink_packet_core::{NLA_F_NESTED, NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_core::{NLA_F_NESTED, NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL};
 use netlink_sys::protocols::NETLINK_NETFILTER;
 
 pub(in crate::net) use self::element::{Data, Element, Part};
@@ -26,7 +26,19 @@ const NFTA_CHAIN_TABLE: u16 = 1;
 const NFTA_CHAIN_NAME: u16 = 3;
 const NFTA_CHAIN_HOOK: u16 = 4;
 const NFTA_CHAIN_POLICY: u16 = 5;
+const NFTA_CHAIN_TYPE: u16 = 7;
 const NFTA_HOOK_HOOKNUM: u16 = 1;
+const NFTA_HOOK_PRIORITY: u16 = 2;
+const NFTA_HOOK_DEV: u16 = 3;
+const NF_NETDEV_INGRESS: u32 = 0;
+const NFTA_RULE_TABLE: u16 = 1;
+const NFTA_RULE_CHAIN: u16 = 2;
+const NFTA_RULE_EXPRESSIONS: u16 = 4;
+const NFTA_EXPR_NAME: u16 = 1;
+const NFTA_EXPR_DATA: u16 = 2;
+const NFTA_IMMEDIATE_DREG: u16 = 1;
+const NFTA_IMMEDIATE_DATA: u16 = 2;
+const NFT_REG_VERDICT: u32 = 0;
 /// The type of a comment in the user data of tables (nft's libnftnl/udata.h).
 const NFTNL_UDATA_TABLE_COMMENT: u8 = 0;
 
@@ -37,6 +49,8 @@ pub(in crate::net) enum Family {
     Inet = libc::NFPROTO_INET as isize,
     /// Frames inside bridges.
     Bridge = libc::NFPROTO_BRIDGE as isize,
+    /// Whatever comes in at one link.
+    Netdev = libc::NFPROTO_NETDEV as isize,
 }
 
 /// A chain of whatever table.
@@ -48,6 +62,8 @@ pub(in crate::net) struct Chain {
     pub(in crate::net) name: String,
     /// Of a base chain, which hook calls it: `NF_INET_*`.
     pub(in crate::net) hook: Option<u32>,
+    /// It translates addresses (`type nat`), which concerns the first packets of connections.
+    pub(in crate::net) translates: bool,
     /// What does not meet a verdict in it is dropped.
     pub(in crate::net) drops: bool,
 }
@@ -56,23 +72,23 @@ pub(in crate::net) struct Chain {
 pub(in crate::net) struct Table {
     netlink: Netlink,
     family: Family,
-    name: &'static str,
+    name: String,
 }
 
 impl Table {
     /// For the table of this name in the calling thread's network namespace, whether it exists or not.
-    pub(in crate::net) fn open(family: Family, name: &'static str) -> Result<Self> {
+    pub(in crate::net) fn open(family: Family, name: impl Into<String>) -> Result<Self> {
         Ok(Self {
             netlink: Netlink::open(NETLINK_NETFILTER)?,
             family,
-            name,
+            name: name.into(),
         })
     }
 
     /// The table's comment, empty when it has none; `None` when there is no such table. A round trip that takes no lock
     /// of the firewall.
     pub(in crate::net) fn comment(&mut self) -> Result<Option<String>> {
-        let body = text(NFTA_TABLE_NAME, self.name);
+        let body = text(NFTA_TABLE_NAME, &self.name);
         let request = self.query(libc::NFT_MSG_GETTABLE, &body, "look up nftables table");
         match self.netlink.exchange(&[request]) {
             Ok(answers) => Ok(Some(
@@ -154,13 +170,76 @@ impl Table {
         if self.comment()?.is_none() {
             return Ok(());
         }
-        let body = self.payload(&text(NFTA_TABLE_NAME, self.name));
+        let body = self.payload(&text(NFTA_TABLE_NAME, &self.name));
         let request = Request::raw(
             message(libc::NFT_MSG_DELTABLE),
             NLM_F_ACK,
             body,
             "delete nftables table",
-            self.name,
+            &self.name,
+        );
+        self.transaction(vec![request])
+    }
+
+    /// Leads what comes in at a link to a chain of this table of the family netdev, through a new chain that is named after
+    /// the link, and adds an element, all or nothing.
+    ///
+    /// # Errors
+    /// With `EEXIST` when there is a chain of that name.
+    pub(in crate::net) fn lead(&mut self, link: &str, chain: &str, element: Element) -> Result<()> {
+        let hook = [
+            attribute(NFTA_HOOK_HOOKNUM, &NF_NETDEV_INGRESS.to_be_bytes()),
+            attribute(NFTA_HOOK_PRIORITY, &0u32.to_be_bytes()),
+            text(NFTA_HOOK_DEV, link),
+        ];
+        let base = [
+            text(NFTA_CHAIN_TABLE, &self.name),
+            text(NFTA_CHAIN_NAME, link),
+            attribute(NFTA_CHAIN_HOOK | NESTED, &hook.concat()),
+            text(NFTA_CHAIN_TYPE, "filter"),
+        ];
+        let immediate = [
+            attribute(NFTA_IMMEDIATE_DREG, &NFT_REG_VERDICT.to_be_bytes()),
+            attribute(NFTA_IMMEDIATE_DATA | NESTED, &element::goto(chain)),
+        ];
+        let expression = [
+            text(NFTA_EXPR_NAME, "immediate"),
+            attribute(NFTA_EXPR_DATA | NESTED, &immediate.concat()),
+        ];
+        let rule = [
+            text(NFTA_RULE_TABLE, &self.name),
+            text(NFTA_RULE_CHAIN, link),
+            attribute(
+                NFTA_RULE_EXPRESSIONS | NESTED,
+                &attribute(NFTA_LIST_ELEM | NESTED, &expression.concat()),
+            ),
+        ];
+        let stage = "lead packets into nftables table";
+        let add = |kind, flags, body: &[u8]| {
+            let flags = NLM_F_CREATE | NLM_F_ACK | flags;
+            Request::raw(message(kind), flags, self.payload(body), stage, &self.name)
+        };
+        let requests = vec![
+            add(libc::NFT_MSG_NEWCHAIN, NLM_F_EXCL, &base.concat()),
+            add(libc::NFT_MSG_NEWRULE, NLM_F_APPEND, &rule.concat()),
+            add(
+                libc::NFT_MSG_NEWSETELEM,
+                0,
+                &self.elements(&element.set, &[&element]),
+            ),
+        ];
+        self.transaction(requests)
+    }
+
+    /// Removes a chain, with its rules.
+    pub(in crate::net) fn remove_chain(&mut self, name: &str) -> Result<()> {
+        let body = [text(NFTA_CHAIN_TABLE, &self.name), text(NFTA_CHAIN_NAME, name)].concat();
+        let request = Request::raw(
+            message(libc::NFT_MSG_DELCHAIN),
+            NLM_F_ACK,
+            self.payload(&body),
+            "remove chain of nftables table",
+            format!("{}, chain {name}", self.name),
         );
         self.transaction(vec![request])
     }
@@ -197,7 +276,7 @@ impl Table {
     }
 
     fn query(&self, kind: i32, body: &[u8], stage: &'static str) -> Request {
-        Request::raw(message(kind), 0, self.payload(body), stage, self.name)
+        Request::raw(message(kind), 0, self.payload(body), stage, &self.name)
     }
 
     fn payload(&self, body: &[u8]) -> Vec<u8> {
@@ -211,7 +290,7 @@ impl Table {
             .flat_map(|element| attribute(NFTA_LIST_ELEM | NESTED, &element))
             .collect();
         [
-            text(NFTA_SET_ELEM_LIST_TABLE, self.name),
+            text(NFTA_SET_ELEM_LIST_TABLE, &self.name),
             text(NFTA_SET_ELEM_LIST_SET, set),
             attribute(NFTA_SET_ELEM_LIST_ELEMENTS | NESTED, &list),
         ]
@@ -249,6 +328,7 @@ pub(in crate::net) fn chain(message: &[u8]) -> Option<Chain> {
         table: string(find(body, NFTA_CHAIN_TABLE)?),
         name: string(find(body, NFTA_CHAIN_NAME)?),
         hook: hook.and_then(number),
+        translates: find(body, NFTA_CHAIN_TYPE).is_some_and(|kind| string(kind) == "nat"),
         drops: find(body, NFTA_CHAIN_POLICY).and_then(number) == Some(libc::NF_DROP as u32),
     })
 }
