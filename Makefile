@@ -6,13 +6,13 @@ PROFILE ?= release
 PEERS ?= debian
 
 .DEFAULT_GOAL := help
-.PHONY: help build rootfs demo test test-unit test-vm test-engines test-kills fuzz lint docs compare bench bench-net bench-shop link-order clean
+.PHONY: help build rootfs demo test test-unit test-vm test-engines test-engines-quick test-kills fuzz lint docs compare bench bench-net bench-shop link-order clean
 
 help: ## List the targets
 	@echo 'minirun: an OCI container runtime with daemonless networking'
 	@echo
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; do \
-		printf '  make %-12s %s\n' "$$target" "$$text"; done
+		printf '  make %-18s %s\n' "$$target" "$$text"; done
 
 build: ## Build bin/minirun, one static binary (PROFILE=dev builds faster and runs slower)
 	@$(SCRIPTS)/setup.sh build
@@ -42,10 +42,14 @@ test-vm: ## Run the scenarios that differ on cgroup v2 (ALL=1: all) in an emulat
 	@$(SCRIPTS)/build_tests.sh $(PROFILE)
 	@ALL=$(ALL) $(SCRIPTS)/test.sh vm
 
-test-engines: ## Check minirun under Debian's Docker, containerd, Podman and Swarm, and beside other firewalls, each in namespaces of its own (as root)
+test-engines: ## Check minirun under Debian's Docker, containerd, Podman, Swarm, and beside other firewalls (as root; ENGINES=sid: the newest)
 	@$(SCRIPTS)/setup.sh build engines
 	@$(SCRIPTS)/build.sh $(PROFILE)
-	@integration-tests/engines/all.sh
+	@[ -z "$(ENGINES)" ] || $(SCRIPTS)/peers.sh $(ENGINES)-engines
+	@ENGINES=$(ENGINES) QUICK=$(QUICK) integration-tests/engines/all.sh
+
+test-engines-quick: ## The same in a minute: the checks of integration-tests/engines/quick.txt
+	@$(MAKE) --no-print-directory test-engines QUICK=1
 
 test-kills: ## Kill any one process of the shop 50 times while customers order (KILLS=50); no acknowledged order may be lost
 	@$(SCRIPTS)/setup.sh build rootfs demo

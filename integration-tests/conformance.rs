@@ -101,6 +101,21 @@ fn every_requirement_is_held_by_a_test_that_exists_or_says_why_not() {
 }
 
 #[test]
+fn every_check_of_the_quick_selection_exists() {
+    let list = read(&repository().join("integration-tests/engines/quick.txt"));
+    for line in list.lines() {
+        let known = line
+            .split_once(": ")
+            .and_then(|(engine, check)| Some(checks(engine)?.contains(check)));
+        assert_eq!(
+            known,
+            Some(true),
+            "integration-tests/engines/quick.txt: no engine's script has {line:?}"
+        );
+    }
+}
+
+#[test]
 fn a_requirement_stands_once() {
     let page = read(&repository().join("docs/conformance.md"));
     let mut seen = BTreeSet::new();

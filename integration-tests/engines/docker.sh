@@ -46,15 +46,7 @@ JSON
     wait_for "dockerd" docker version || { tail -n 20 "$work/dockerd.log"; die "dockerd does not start"; }
 }
 
-# A client that knows the socket, for this script and for terminals.
-mkdir "$work/bin"
-cat >"$work/bin/docker" <<CLIENT
-#!/bin/sh
-exec ${DOCKER:-/usr/bin/docker} --config $work/client -H unix://$work/docker.sock "\$@"
-CLIENT
-chmod +x "$work/bin/docker"
-PATH=$work/bin:$PATH
-
+docker_client
 heading "docker with $runtime"
 start_dockerd
 image_tar "$work/image.tar"
@@ -238,10 +230,12 @@ check "run what BuildKit built" 0 '^built$' docker run --rm kit
 check "rm -f of a running container" 0 '' eval 'docker rm -f life healthy web && ! docker inspect web'
 
 heading "compose"
-if command -v docker-compose >/dev/null; then
+if ! is_asked "compose up of two services"; then
+    :
+elif command -v docker-compose >/dev/null; then
     mkdir "$work/two"
     cat >"$work/two/docker-compose.yml" <<'YAML'
-version: "2.4"
+version: "2.4" # which older ones ask for
 services:
   web:
     image: box
@@ -254,10 +248,10 @@ services:
 YAML
     compose() { (cd "$work/two" && DOCKER_HOST=unix://$work/docker.sock docker-compose "$@"); }
     compose_answers() { compose logs asker | grep -q 'from the image'; }
-    check "compose up of two services" 0 'two_asker_1 +\.\.\. done|Creating two_asker_1' compose up -d
+    check "compose up of two services" 0 'two_asker_1 +\.\.\. done|Creating two_asker_1|two-asker-1 +Started' compose up -d
     check "one service finds the other by name" 0 '' wait_for "an answer" compose_answers
     check "compose exec" 0 '^from the image' compose exec -T asker wget -qO- http://web:8000/file
-    check "compose down" 0 'Removing network|Removing two_web_1' compose down -t 0
+    check "compose down" 0 'Removing two_web_1|two-web-1 +Removed' compose down -t 0
 else
     skip "compose up of two services" "docker-compose is not installed"
 fi
@@ -265,14 +259,17 @@ fi
 heading "nothing is left"
 docker ps -aq | xargs -r docker rm -f >/dev/null
 check "containers" 0 '^$' docker ps -aq
-check "cgroups" 0 '^$' cgroups
+# BuildKit keeps the group above its containers.
+check "cgroups" 1 '^$' eval 'cgroups | grep -v /buildkit$'
 check "state" 0 '^$' find "$work/exec" /run -name record.json -o -name state.json
 check "mounts" 1 '^$' grep -E "$work/(exec|data/(vfs|overlay2)/.*)/.*(merged|rootfs|shm|mounts)" /proc/self/mountinfo
 kill "$(cat "$work/docker.pid")"
 wait
 
 heading "--userns-remap"
-if [ -e /etc/subuid ] && [ -e /etc/subgid ]; then
+if ! is_asked "root of a container is nobody outside"; then
+    :
+elif [ -e /etc/subuid ] && [ -e /etc/subgid ]; then
     start_dockerd '"userns-remap": "nobody:nogroup",'
     docker import "$work/image.tar" box >/dev/null
     check "root of a container is nobody outside" 0 '^ *0 +500000 +65536$' docker run --rm box cat /proc/self/uid_map

@@ -7,6 +7,18 @@
 set -o allexport
 . "$(dirname "${BASH_SOURCE[0]}")/../scripts/narrate.sh"
 
+# The system's engines, or those that peers.sh has unpacked beside it.
+ENGINES=${ENGINES:-system}
+unpacked=$repository/target/peers/$ENGINES-engines/bin
+case $ENGINES in
+    system) ;;
+    sid)
+        [ -x "$unpacked/dockerd" ] || die "no engines of Debian $ENGINES: run make test-engines ENGINES=$ENGINES"
+        PATH=$unpacked:$PATH
+        ;;
+    *) die "unknown engines $ENGINES (known: system, sid)" ;;
+esac
+
 # Starts the script again in namespaces of its own; returns there.
 enter_sandbox() { # ARGUMENT...
     [ "$(id -u)" = 0 ] || die "engines need root"
@@ -56,9 +68,21 @@ image_tar() { # FILE
     tar -C "$work/image" -cf "$1" .
 }
 
+# The program docker, first in PATH, of a daemon at $work/docker.sock.
+docker_client() {
+    mkdir -p "$work/bin" "$work/client"
+    # Builds and Compose are programs of their own in newer versions.
+    echo "{\"cliPluginsExtraDirs\": [\"$unpacked\"]}" >"$work/client/config.json"
+    printf '#!/bin/sh\nexec %s --config %s/client -H unix://%s/docker.sock "$@"\n' "$(command -v docker)" "$work" "$work" >"$work/bin/docker"
+    chmod +x "$work/bin/docker"
+    PATH=$work/bin:$PATH
+}
+
 # Podman with this runtime and files of its own: the program DIRECTORY/bin/podman, first in PATH.
 podman_with() { # RUNTIME DIRECTORY
-    local runtime=$1 own=$2 newer=$repository/target/peers/sid/bin/criu
+    local runtime=$1 own=$2 newer=$repository/target/peers/sid/bin/criu beside=
+    [ ! -x "$unpacked/conmon" ] || beside="conmon_path = [\"$unpacked/conmon\"]
+helper_binaries_dir = [\"$unpacked\"]"
     mkdir -p "$own/bin" "$own/root"
     # Limits that a host without CAP_SYS_RESOURCE can give.
     cat >"$own/containers.conf" <<CONF
@@ -71,12 +95,14 @@ events_logger = "file"
 runtime = "tested"
 cgroup_manager = "cgroupfs"
 runtime_supports_json = ["crun", "runc", "tested"]
+$beside
 [engine.runtimes]
 tested = ["$runtime"]
 CONF
     cat >"$own/bin/podman" <<CLIENT
 #!/bin/sh
-CONTAINERS_CONF=$own/containers.conf exec /usr/bin/podman --root $own/root --runroot /run/podman-${own##*/} --tmpdir /run/podman-${own##*/}-tmp --storage-driver vfs "\$@"
+export CONTAINERS_CONF=$own/containers.conf PODMAN_IGNORE_CGROUPSV1_WARNING=1
+exec $(command -v podman) --root $own/root --runroot /run/podman-${own##*/} --tmpdir /run/podman-${own##*/}-tmp --storage-driver vfs "\$@"
 CLIENT
     chmod +x "$own/bin/podman"
     # A CRIU that may know a kernel that the system's does not, where peers.sh has fetched it.
@@ -102,9 +128,16 @@ skip() {
     [ -z "${MINIRUN_ENGINE_SUMMARY:-}" ] || echo "  skipped $1: $2" >>"$MINIRUN_ENGINE_SUMMARY"
 }
 
+# Whether a check was asked for: QUICK=1 takes those of quick.txt alone.
+quick=$(dirname "${BASH_SOURCE[0]}")/quick.txt engine=$(basename "$0" .sh)
+is_asked() { # NAME
+    [ -z "${QUICK:-}" ] || grep -qxF "$engine: $1" "$quick"
+}
+
 # Runs a command and compares its exit status (a pattern of the shell) and its output (both streams) with an extended regular expression.
 check() { # NAME STATUS PATTERN COMMAND...
     local name=$1 status=$2 pattern=$3 output got=0
+    is_asked "$name" || return 0
     shift 3
     output=$(in_time "$@" 2>&1 </dev/null) || got=$?
     output=${output//$'\r'/}

@@ -5,29 +5,20 @@
 # fails under minirun alone fails the script.
 set -euo pipefail
 . "$(dirname "$0")/engine.sh"
+. "$(dirname "$0")/../scripts/aside.sh"
 runtime=$(realpath "${1:-${MINIRUN_BIN:-$repository/bin/minirun}}")
 [ -x "$runtime" ] || die "no runtime at $runtime: run make build"
-suite=$repository/target/peers/libpod
+suite=$repository/target/peers/$ENGINES-podman
 files=(030-run 075-exec)
 
-# Its lists and files are not the system's, which may have no source packages.
-fetch_suite() {
-    local state=$suite.apt keys mirror release
-    keys=$(find /usr/share/keyrings -name 'debian-archive-keyring.[gp]*' | sort | head -1)
-    mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Identifier: Packages' 'Origin: Debian' 'Component: main' |
-        grep -v security | sort -u | head -1)
-    release=$(. /etc/os-release && echo "$VERSION_CODENAME")
-    rm -rf "$state" "$suite"
-    mkdir -p "$state"/{lists/partial,cache/archives/partial} "$suite"
-    echo "deb-src ${keys:+[signed-by=$keys]} ${mirror:-http://deb.debian.org/debian/} $release main" >"$state/sources.list"
-    local options=(
-        -o "Dir::Etc::sourcelist=$state/sources.list" -o Dir::Etc::sourceparts=- -o "Dir::State::lists=$state/lists"
-        -o "Dir::Cache=$state/cache" -o APT::Sandbox::User=root -o Acquire::Check-Valid-Until=false
-    )
-    logged "lists of source packages" apt-get "${options[@]}" update &&
-        logged "source of Podman" bash -c 'cd "$0" && apt-get "$@"' "$state" "${options[@]}" source --download-only libpod &&
-        tar -C "$suite" --strip-components 1 --wildcards -xf "$state"/libpod_*.orig.tar.* '*/test/system/*'
-    rm -rf "$state"
+# The system may have no source packages.
+fetch_suite() { # RELEASE
+    local state=$suite.apt aside
+    lists_aside "$state" deb-src "$1" &&
+        logged "source of Podman in Debian $1" bash -c 'cd "$0" && apt-get "$@"' "$state" "${aside[@]}" source --download-only podman &&
+        mkdir -p "$suite" &&
+        tar -C "$suite" --strip-components 1 --wildcards -xf "$state"/*.orig.tar.* '*/test/system/*' &&
+        echo "$1" >"$suite/release"
 }
 
 if [ -z "${MINIRUN_ENGINE_SANDBOX:-}" ]; then
@@ -37,7 +28,9 @@ if [ -z "${MINIRUN_ENGINE_SANDBOX:-}" ]; then
             exit 0
         }
     done
-    [ -f "$suite/test/system/${files[0]}.bats" ] || fetch_suite ||
+    [ "$ENGINES" = system ] || [ -f "$suite/release" ] || fetch_suite "$ENGINES" ||
+        skip "podman's own tests of Debian $ENGINES" "their source package cannot be fetched; taking the system's"
+    [ -f "$suite/release" ] || fetch_suite "$(. /etc/os-release && echo "$VERSION_CODENAME")" ||
         { skip "podman's own tests" "their source package cannot be fetched"; exit 0; }
 fi
 enter_sandbox "$runtime"

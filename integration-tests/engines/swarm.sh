@@ -38,10 +38,7 @@ cat >"$work/daemon.json" <<JSON
 }
 JSON
 dockerd --config-file "$work/daemon.json" >"$work/dockerd.log" 2>&1 </dev/null &
-mkdir "$work/bin"
-printf '#!/bin/sh\nexec %s --config %s/client -H unix://%s/docker.sock "$@"\n' "${DOCKER:-/usr/bin/docker}" "$work" "$work" >"$work/bin/docker"
-chmod +x "$work/bin/docker"
-PATH=$work/bin:$PATH
+docker_client
 wait_for "dockerd" docker version || { tail -n 20 "$work/dockerd.log"; die "dockerd does not start"; }
 image_tar "$work/image.tar"
 docker import "$work/image.tar" box >/dev/null
