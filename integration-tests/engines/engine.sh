@@ -7,11 +7,12 @@
 set -o allexport
 . "$(dirname "${BASH_SOURCE[0]}")/../scripts/narrate.sh"
 
-# The system's engines, or those that peers.sh has unpacked beside it.
+# The engines are those of the system's packages, or what peers.sh has unpacked beside them: first in PATH, before what else
+# a host has under their names.
 ENGINES=${ENGINES:-system}
 unpacked=$repository/target/peers/$ENGINES-engines/bin
 case $ENGINES in
-    system) ;;
+    system) PATH=/usr/sbin:/usr/bin:$PATH ;;
     sid)
         [ -x "$unpacked/dockerd" ] || die "no engines of Debian $ENGINES: run make test-engines ENGINES=$ENGINES"
         PATH=$unpacked:$PATH
@@ -80,7 +81,7 @@ docker_client() {
 
 # Podman with this runtime and files of its own: the program DIRECTORY/bin/podman, first in PATH.
 podman_with() { # RUNTIME DIRECTORY
-    local runtime=$1 own=$2 newer=$repository/target/peers/sid/bin/criu beside=
+    local runtime=$1 own=$2 beside= newer
     [ ! -x "$unpacked/conmon" ] || beside="conmon_path = [\"$unpacked/conmon\"]
 helper_binaries_dir = [\"$unpacked\"]"
     mkdir -p "$own/bin" "$own/root"
@@ -106,7 +107,9 @@ exec $(command -v podman) --root $own/root --runroot /run/podman-${own##*/} --tm
 CLIENT
     chmod +x "$own/bin/podman"
     # A CRIU that may know a kernel that the system's does not, where peers.sh has fetched it.
-    [ ! -x "$newer" ] || ln -s "$newer" "$own/bin/criu"
+    for newer in "$repository"/target/peers/sid*/bin/criu; do
+        [ ! -x "$newer" ] || ln -sf "$newer" "$own/bin/criu"
+    done
     PATH=$own/bin:$PATH
 }
 
@@ -149,15 +152,16 @@ check() { # NAME STATUS PATTERN COMMAND...
 }
 
 # A command may be a function of the script, which timeout(1) could not start: they are all exported.
-in_time() { timeout -k 5 60 bash -c '"$@"' in_time "$@"; }
+# What hangs is ended; a busy machine takes a minute for what takes a second.
+in_time() { timeout -k 5 180 bash -c '"$@"' in_time "$@"; }
 
-# Waits for what sends no event, 50 s: a check has 60.
+# Waits for what sends no event, 150 s: a check has 180.
 wait_for() { # WHAT COMMAND...
-    local what=$1 deadline=$((SECONDS + 50))
+    local what=$1 deadline=$((SECONDS + 150))
     shift
     until "$@" >/dev/null 2>&1; do
         if [ $SECONDS -gt $deadline ]; then
-            echo "waited 50 s for $what"
+            echo "waited 150 s for $what"
             return 1
         fi
         sleep 0.1

@@ -62,7 +62,7 @@ results() { # RUNTIME NAME
         "$podman" import --change 'WORKDIR /home/podman' --change 'CMD ["/bin/echo", "This container is intended for podman CI testing"]' \
             "$work/image.tar" localhost/libpod/testimage:20220615 >/dev/null 2>&1
         cd "$suite/test/system"
-        PODMAN=$own/podman-in-group timeout -k 5 400 bats --tap "${files[@]/%/.bats}" </dev/null >"$work/$2.tap" 2>&1 || true
+        PODMAN=$own/podman-in-group timeout -k 5 1200 bats --tap "${files[@]/%/.bats}" </dev/null >"$work/$2.tap" 2>&1 || true
         "$podman" rm -af -t 0 >/dev/null 2>&1 || true
     )
     sed -nE 's/^ok [0-9]+ (.*) # skip.*/skipped \1/p; t; s/^(not ok|ok) [0-9]+ (.*)/\1 \2/p' "$work/$2.tap"
@@ -73,7 +73,12 @@ heading "podman's own tests with $runtime, beside runc"
 results "$(command -v runc)" runc >"$work/runc.results" &
 results "$runtime" minirun >"$work/minirun.results"
 wait $!
-[ -s "$work/runc.results" ] || die "no test ran: $(tail -n 5 "$work/runc.tap")"
+# The first line of a report says how many tests there are.
+for report in runc minirun; do
+    planned=$(sed -n '1s/^1\.\.//p' "$work/$report.tap")
+    [ "${planned:-0}" -gt 0 ] && [ "$(wc -l <"$work/$report.results")" = "$planned" ] ||
+        die "of ${planned:-no} tests $(wc -l <"$work/$report.results") have a result under $report: $(tail -n 5 "$work/$report.tap")"
+done
 while IFS= read -r line; do
     name=${line#not ok } name=${name#ok } name=${name#skipped }
     ours=$(grep -E "^(ok|not ok|skipped) $(sed 's/[][\.*^$+?(){}|/]/\\&/g' <<<"$name")\$" "$work/minirun.results" | head -n 1) || true
