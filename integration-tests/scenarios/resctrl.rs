@@ -271,7 +271,7 @@ fn what_resctrl_refuses_is_said_in_its_words_and_leaves_nothing() {
         ),
         (
             json!({"l3CacheSchema": "L3:0=1", "schemata": ["L3:7=1"]}),
-            ["linux.intelRdt", "resctrl says: "],
+            ["linux.intelRdt", "invalid argument"],
         ),
         (
             json!({"memBwSchema": "MB:0=10"}),
