@@ -30,7 +30,7 @@ pub(crate) const SEEDS: [(&str, &[u8]); 18] = [
         b"{\"name\": \"shop\", \"driver\": \"bridge\", \"bridge\": \"mr-shop\", \"ipv4\": {\"subnet\": \"10.186.1.0/24\", \
           \"gateway\": \"10.186.1.1\", \"range\": \"10.186.1.128/25\"}, \"ipv6\": {\"subnet\": \"fd00::/64\", \"gateway\": \"fd00::1\"}, \
           \"mtu\": 1400, \"hostAccess\": true, \"policy\": {\"within\": \"deny\", \"egress\": \"allow\", \"rules\": [{\"from\": \"web\", \
-          \"to\": \"db\", \"ports\": \"5432/tcp\", \"rate\": \"10/second\"}]}, \"labels\": {\"a\": \"b\"}}",
+          \"to\": \"db\", \"ports\": [\"5432/tcp\"], \"rate\": \"10/second\"}]}, \"labels\": {\"a\": \"b\"}}",
     ),
     (
         "lease.json",
@@ -63,12 +63,13 @@ pub(crate) const SEEDS: [(&str, &[u8]); 18] = [
           \x34\0\x02\x80\x14\0\x01\x80\x08\0\x01\0\x0a\0\0\x03\x08\0\x02\0\x0a\0\0\x02\x1c\0\x02\x80\x05\0\x01\0\x06\0\0\0\x06\0\x02\0\0\x50\0\0\x06\0\x03\0\x12\x34\0\0\
           \x08\0\x03\0\0\0\0\x0e\x08\0\x0c\0\0\0\0\x01",
     ),
-    // The job that StartTransientUnit makes, and its end.
+    // A property, the job that StartTransientUnit makes, and its end.
     (
         "systemd",
-        b"l\x02\x01\x01\x0a\0\0\0\x01\0\0\0\x10\0\0\0\x05\x01u\0\x01\0\0\0\x08\x01g\0\x01o\0\0\x05\0\0\0/a/b1\0\
-          l\x04\x01\x01\x1c\0\0\0\x02\0\0\0\x10\0\0\0\x03\x01s\0\x03\0\0\0Job\0\0\0\0\0\x01\0\0\0\x05\0\0\0/a/b1\0\0\0\x01\0\0\0u\0",
+        b"l\x02\x01\x01\x0a\0\0\0\x01\0\0\0\x0f\0\0\0\x05\x01u\0\x01\0\0\0\x08\x01g\0\x01v\0\0\x01s\0\0\x01\0\0\0/\0\
+          l\x02\x01\x01\x0a\0\0\0\x02\0\0\0\x0f\0\0\0\x05\x01u\0\x02\0\0\0\x08\x01g\0\x01o\0\0\x05\0\0\0/a/b1\0\
+          l\x04\x01\x01!\0\0\0\x03\0\0\0\x22\0\0\0\x03\x01s\0\x0a\0\0\0JobRemoved\0\0\0\0\0\0\x08\x01g\0\x04uoss\0\0\0\0\0\0\0\x01\0\0\0\x05\0\0\0/a/b1\0\0\0\x01\0\0\0u\0\0\0\x04\0\0\0done\0",
     ),
     // A notification with the first process.
-    ("criu", b"\x08\x06\x10\x01\x2a\x12\x0a\x0cpost-restore\x10\xd2\x09\x38\x02\x4a\x05wrong"),
+    ("criu", b"\x08\x06\x10\x01\x2a\x11\x0a\x0cpost-restore\x10\xd2\x09\x38\x02\x4a\x05wrong"),
 ];
