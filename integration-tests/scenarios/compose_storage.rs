@@ -57,9 +57,11 @@ fn ps_and_down_are_heard_while_a_volume_is_filled() {
         stack.bundle().rootfs().display()
     ));
     let up = stack.verb(&["up", "-d"]).spawn();
-    let mut filling = None;
+    let volumes = stack.path("/var/lib/minirun/volumes");
+    let name = format!("{}_data", stack.project());
     wait_until("the volume is being filled", || {
-        filling = stack.process(&["fill-volume", &format!("{}_data", stack.project())]);
+        let begun = volumes.join(format!(".{name}.new")).exists();
+        let filling = stack.process(&["fill-volume", &name]).filter(|_| begun);
         filling.is_some_and(|pid| kill(pid, Signal::SIGSTOP).is_ok())
     });
     assert_eq!(stack.replica("web", 1)["state"], "creating");
@@ -68,7 +70,6 @@ fn ps_and_down_are_heard_while_a_volume_is_filled() {
     });
     stack.run(&["down", "--volumes"]).succeeds();
     up.wait();
-    let volumes = stack.path("/var/lib/minirun/volumes");
     assert_eq!(fs::read_dir(volumes).unwrap().count(), 0);
 }
 
