@@ -26,7 +26,7 @@ start_dockerd() { # [LINE-OF-CONFIGURATION]
     cat >"$work/daemon.json" <<JSON
 {
   ${1:-}
-  "runtimes": {"tested": {"path": "$runtime"}},
+  "runtimes": {"tested": {"path": "$runtime"}, "replaced": {"path": "$work/replaced"}},
   "default-runtime": "tested",
   "data-root": "$work/data",
   "exec-root": "$work/exec",
@@ -39,7 +39,8 @@ start_dockerd() { # [LINE-OF-CONFIGURATION]
   "iptables": false,
   "ip6tables": false,
   "ip-masq": false,
-  "default-shm-size": "16M"
+  "default-shm-size": "16M",
+  "live-restore": true
 }
 JSON
     PATH=$work/runc-is:$PATH dockerd --config-file "$work/daemon.json" >"$work/dockerd.log" 2>&1 </dev/null &
@@ -72,6 +73,13 @@ with_input() { echo typed | docker run --rm -i box cat; }
 check "run -i reads" 0 '^typed$' with_input
 check "run -it has a terminal" 0 '/dev/pts/0$' on_terminal docker run --rm -it box tty
 check "run -it returns the exit status" 9 '' on_terminal "docker run --rm -it box sh -c 'exit 9'"
+check "run -it has the size of the caller's terminal" 0 '31 97$' \
+    on_terminal "stty rows 31 cols 97; docker run --rm -it box sh -c 'until stty size | grep \"31 97\"; do sleep 0.1; done'"
+leave() {
+    { wait_for "its start" is left .State.Status running && printf '\020\021'; } | on_terminal docker run -it --name left box sh
+    is left .State.Status running && docker rm -f left
+}
+check "ctrl-p ctrl-q leaves it running" 0 'left$' leave
 detached() { docker run -d --name "$1" box echo written && docker wait "$1" && docker logs "$1"; }
 check "run -d, wait, logs" 0 '^written$' detached logged
 check "exit status of the program" 7 '' docker run --rm box sh -c 'exit 7'
@@ -141,6 +149,8 @@ check "--mount bind-propagation" 0 ' master:' docker run --rm \
 check "--shm-size" 0 ' 2048 ' docker run --rm --shm-size 2m box df -P /dev/shm
 check "cp out of a container" 0 '^from the image$' eval 'docker create --name copied box true >/dev/null; docker cp copied:/data/file - | tar -xO'
 
+check "--cgroup-parent" 0 "/$parent/deeper/[0-9a-f]{64}\$" docker run --rm --cgroupns host --cgroup-parent "/$parent/deeper" box cat /proc/self/cgroup
+
 heading "namespaces and networks"
 check "a host name per container" 0 '^[0-9a-f]{12}$' docker run --rm box hostname
 check "--pid host" 0 '^dockerd$' docker run --rm --pid host box sh -c 'cat /proc/[0-9]*/comm 2>/dev/null; true'
@@ -148,6 +158,12 @@ check "--network none" 0 '^ *lo: ' docker run --rm --network none box grep lo: /
 check "--network host" 0 'docker0' docker run --rm --network host box cat /proc/net/dev
 check "--uts host" 0 "^$(hostname)\$" docker run --rm --uts host box hostname
 check "--ipc host" 0 '' docker run --rm --ipc host box true
+shared_ipc() {
+    docker run -d --name shares --ipc shareable box sh -c 'echo shared >/dev/shm/file; exec sleep 1000' >/dev/null &&
+        docker run --rm --ipc container:shares box sh -c 'until cat /dev/shm/file; do sleep 0.1; done' && docker rm -f shares
+}
+check "--ipc container:" 0 '^shared$' shared_ipc
+check "--sysctl of the host's network is refused" 125 'not allowed' docker run --rm --network host --sysctl net.core.somaxconn=10 box true
 check "--cgroupns private" 0 '^[0-9]+:[a-z]+.*:/$' docker run --rm --cgroupns private box cat /proc/self/cgroup
 check "/etc/hosts names the container" 0 'named' docker run --rm -h named box cat /etc/hosts
 check "resolv.conf is --dns" 0 '192\.0\.2\.1' docker run --rm --dns 192.0.2.1 box cat /etc/resolv.conf
@@ -190,6 +206,9 @@ check "exec of a file that is no program" 126 'permission denied' docker exec wo
 check "exec --privileged" 0 'CapEff:.00000[0-9a-f]{3}f[ef]ffffff$' docker exec --privileged work grep CapEff /proc/self/status
 check "exec has the container's filter" 0 'Seccomp:.2' docker exec work grep Seccomp: /proc/self/status
 check "exec counts in the container's cgroup" 0 "$parent|^0::/\$" docker exec work cat /proc/self/cgroup
+check "cp into it" 0 '^from the host$' eval 'docker cp "$work/host/file" work:/tmp/copied && docker exec work cat /tmp/copied'
+check "commit" 0 '^from the host$' eval 'docker commit work committed >/dev/null && docker run --rm committed cat /tmp/copied'
+check "rename" 0 '^value$' eval 'docker rename work other && docker exec other sh -c "echo \$NAME" && docker rename other work'
 check "top" 0 'sleep 0.1' docker top work
 check "stats" 0 'work .*/ 64MiB' docker stats --no-stream --format '{{.Name}} {{.MemUsage}}' work
 check "pause" 0 '^paused$' eval 'docker pause work >/dev/null; field work .State.Status'
@@ -210,6 +229,10 @@ check "stop sends TERM" 0 '^3$' eval 'docker stop life >/dev/null; field life .S
 check "start again" 0 '^running$' eval 'docker start life >/dev/null; field life .State.Status'
 check "restart" 0 '^running$' eval 'docker restart life >/dev/null; field life .State.Status'
 check "kill" 0 '^137$' eval 'docker kill life >/dev/null; docker wait life'
+check "events tell its life" 0 '^create start kill .*die .*stop .*start' eval \
+    'docker events --since 0 --until "$(date +%s)" --filter container=life --format "{{.Action}}" | grep -oE "^(create|start|stop|kill|die)" | tr "\n" " "'
+docker run -d --name asked --stop-signal USR2 box sh -c 'trap "exit 4" USR2; while :; do sleep 0.1; done' >/dev/null
+check "--stop-signal" 0 '^4$' eval 'docker stop asked >/dev/null; field asked .State.ExitCode'
 docker run -d --name deaf box sh -c 'trap "" TERM; while :; do sleep 0.1; done' >/dev/null
 check "stop kills what does not listen" 0 '^137$' eval 'docker stop -t 1 deaf >/dev/null; field deaf .State.ExitCode'
 docker run -d --name stubborn --restart on-failure:2 box false >/dev/null
@@ -254,6 +277,28 @@ YAML
     check "compose down" 0 'Removing two_web_1|two-web-1 +Removed' compose down -t 0
 else
     skip "compose up of two services" "docker-compose is not installed"
+fi
+
+heading "a daemon that is killed, a binary that is replaced"
+if is_asked "the container of a killed daemon runs on"; then
+    cp "$runtime" "$work/replaced"
+    sleeper outlives --runtime replaced
+    process=$(field outlives .State.Pid) daemon=$(cat "$work/docker.pid")
+    kill -KILL "$daemon"
+    wait "$daemon" || true
+    check "the container of a killed daemon runs on" 0 '' kill -0 "$process"
+    cp "$runtime" "$work/replaced.new"
+    mv "$work/replaced.new" "$work/replaced"
+    start_dockerd
+    check "the next daemon finds it" 0 "^$process\$" field outlives .State.Pid
+    check "a binary that replaced the one that made it executes in it" 0 '^inside$' docker exec outlives echo inside
+    check "... freezes it" 0 '' eval 'docker pause outlives && docker unpause outlives'
+    check "... and stops it" 0 '^3$' eval 'docker stop outlives >/dev/null; field outlives .State.ExitCode'
+    sleeper orphan
+    without_shim() {
+        pkill -KILL -f "containerd-shim.*$(field orphan .Id)" && wait_for "its end" is orphan .State.Status exited && docker rm orphan
+    }
+    check "a container whose shim is killed is taken away" 0 '^orphan$' without_shim
 fi
 
 heading "nothing is left"
