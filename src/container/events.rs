@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -152,7 +152,7 @@ pub fn begin(root: &Path) -> Result<()> {
 pub fn publish(root: &Path, events: impl FnOnce() -> Vec<Event>) {
     let path = path(root);
     let result = match open(&path, false) {
-        Ok(file) => append(&path, file, &events()),
+        Ok(file) => encode(&events()).and_then(|lines| append(&path, file, &lines)),
         Err(error) if error.errno() == Some(nix::errno::Errno::ENOENT) => return,
         Err(error) => Err(error),
     };
@@ -168,28 +168,58 @@ pub(super) fn publish_beside(entry: &Entry, events: impl FnOnce() -> Vec<Event>)
     }
 }
 
-fn append(path: &Path, mut file: File, events: &[Event]) -> Result<()> {
+fn encode(events: &[Event]) -> Result<Vec<u8>> {
     let mut lines = Vec::new();
     for event in events {
         serde_json::to_writer(&mut lines, event)
             .map_err(|error| Error::new(Kind::Os, format_args!("encode an event: {error}")))?;
         lines.push(b'\n');
     }
+    Ok(lines)
+}
+
+/// Adds lines to the current file; `file` is what that was a moment ago.
+fn append(path: &Path, mut file: File, lines: &[u8]) -> Result<()> {
+    // Whoever moves the file waits for those who write to it. Who comes later writes to the next one: followers have left this.
+    file.lock_shared().os("lock", path.display())?;
+    while !is_current(&file, path)? {
+        file = open(path, false)?;
+        file.lock_shared().os("lock", path.display())?;
+    }
     // Several commands append: the kernel keeps each of these writes together.
-    file.write_all(&lines).os("write", path.display())?;
-    let size = file.metadata().os("stat", path.display())?.len();
-    if size < MOST {
+    file.write_all(lines).os("write", path.display())?;
+    if file.metadata().os("stat", path.display())?.len() < MOST {
         return Ok(());
     }
-    // Whoever waited here finds that somebody else has moved the file.
     file.lock().os("lock", path.display())?;
-    let inode = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
-    let current = fs::metadata(path).map(inode);
-    if current.is_ok_and(|current| file.metadata().map(inode).is_ok_and(|ours| ours == current)) {
-        fs::rename(path, tail::rotated(path, 1)).os("rename", path.display())?;
-        open(path, true)?;
+    // Whoever waited here finds that somebody else has moved the file.
+    match is_current(&file, path)? {
+        true => move_aside(path),
+        false => Ok(()),
     }
-    Ok(())
+}
+
+fn is_current(file: &File, path: &Path) -> Result<bool> {
+    let inode = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+    let current = fs::metadata(path).map(inode).os("stat", path.display())?;
+    Ok(file.metadata().map(inode).os("stat", path.display())? == current)
+}
+
+/// Gives the full file its second name, and its first one to a new file. At no moment there is none: a command that found none
+/// would believe that nobody had asked for events.
+fn move_aside(path: &Path) -> Result<()> {
+    let aside = tail::rotated(path, 1);
+    let new = path.with_extension("new");
+    let forget = |path: &Path| match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error).os("remove", path.display()),
+        _ => Ok(()),
+    };
+    // What a killed command left.
+    forget(&new)?;
+    forget(&aside)?;
+    fs::hard_link(path, &aside).os("link", aside.display())?;
+    open(&new, true)?;
+    fs::rename(&new, path).os("rename", new.display())
 }
 
 fn open(path: &Path, create: bool) -> Result<File> {

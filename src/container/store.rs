@@ -34,7 +34,7 @@ use crate::spec::state::{State, Status};
 pub const RUN: &str = "/run";
 
 /// What networks, stacks and events keep beside the containers; no container may be called like it.
-const RESERVED: [&str; 4] = ["net", "compose", events::FILE, "events.1"];
+const RESERVED: [&str; 5] = ["net", "compose", events::FILE, "events.1", "events.new"];
 
 const RECORD: &str = "record.json";
 /// The next record until it is renamed; that of a verb that was killed in between.
