@@ -202,9 +202,9 @@ impl Group {
     }
 
     fn is_unused(&self) -> bool {
-        let has_nobody = file::get(&self.directory.join(TASKS)).is_ok_and(|tasks| tasks.is_empty());
+        let tasks = file::get(&self.directory.join(TASKS)).unwrap_or_default();
         let groups = fs::read_dir(self.directory.join(MONITORING));
-        has_nobody && groups.map_or(true, |mut groups| groups.next().is_none())
+        !tasks.lines().any(lives) && groups.map_or(true, |mut groups| groups.next().is_none())
     }
 
     /// Shares and counters.
@@ -244,6 +244,14 @@ fn check_flags(mount: &Mount, schemas: Schemas<'_>) -> Result<()> {
         return Err(not_enabled(bandwidth));
     }
     Ok(())
+}
+
+/// Whether a thread of this number runs: one that ended is in its class until somebody has waited for it.
+fn lives(thread: &str) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{thread}/stat")).unwrap_or_default();
+    // proc_pid_stat(5): the state comes behind the name, which may hold anything.
+    let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+    state.is_some_and(|state| !matches!(state, 'Z' | 'X'))
 }
 
 /// The threads of a process; none of one that has ended.

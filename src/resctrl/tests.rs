@@ -290,24 +290,24 @@ fn an_own_class_goes_with_the_container_and_a_named_one_stays() {
 #[test]
 fn a_named_class_goes_when_its_container_never_came_to_be_unless_others_use_it() {
     let fake = Fake::new();
-    let made = || fake.create(json!({"closID": "new", "l3CacheSchema": "L3:0=f"}));
-    let group = made();
+    let group = fake.create(json!({"closID": "new", "l3CacheSchema": "L3:0=f"}));
+    fake.write("new/tasks", &format!("{}\n", std::process::id()));
     group.remove(true).unwrap();
-    assert!(fake.has("new"), "4711 is in it");
-    fake.write("new/tasks", "");
+    assert!(fake.has("new"), "this process is in it");
+    let mut ended = std::process::Command::new("true").spawn().unwrap();
+    let stat = format!("/proc/{}/stat", ended.id());
+    while !fs::read_to_string(&stat).unwrap().contains(") Z ") {
+        std::thread::yield_now();
+    }
+    fake.write("new/tasks", &format!("{}\n", ended.id()));
     fs::create_dir_all(fake.0.join("new/mon_groups/other")).unwrap();
     group.remove(true).unwrap();
     assert!(fake.has("new"), "another container is counted there");
-    fs::remove_dir_all(fake.0.join("new")).unwrap();
-
-    fake.make(json!({"closID": "new", "l3CacheSchema": "L3:0=f"}))
-        .unwrap();
-    let group = Group::new(&fake.mount().unwrap().unwrap(), "new", group::Class::Made, None);
-    fake.write("new/tasks", "");
-    fs::remove_file(fake.0.join("new/schemata")).unwrap();
-    // The file says that nobody is in it, and is no directory that rmdir would take: the attempt is what is seen.
+    fs::remove_dir(fake.0.join("new/mon_groups/other")).unwrap();
+    // rmdir does not take a fake's files away: the attempt is what is seen.
     let error = group.remove(true).unwrap_err();
     assert!(error.to_string().starts_with("remove resctrl group"), "{error}");
+    ended.wait().unwrap();
 }
 
 #[test]
