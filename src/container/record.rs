@@ -90,3 +90,36 @@ impl Record {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A binary may be replaced under containers that run: what the first versions wrote is read by every later one, and what
+    /// a later one adds does not keep an earlier one from stopping the container.
+    const OF_THE_FIRST_VERSIONS: &str = r#"{
+        "id": "web", "ociVersion": "1.2.0", "bundle": "/srv/web", "rootfs": "/srv/web/rootfs",
+        "created": "2026-01-02T03:04:05.678901234Z", "owner": "root",
+        "init": {"pid": 4242, "start_time": 987654},
+        "cgroup": {"version": "1", "groups": [
+            {"controllers": "memory", "mount": "/sys/fs/cgroup/memory", "path": "minirun/web"}
+        ]},
+        "ofALaterVersion": true,
+        "attachment": [{
+            "network": "shop", "interface": "eth0", "hostInterface": "mrv0123456789",
+            "address": "10.186.1.2", "prefix": 24, "gateway": "10.186.1.1", "mac": "02:42:0a:ba:01:02",
+            "names": ["web"], "ports": [{"host": 8080, "container": 80, "protocol": "tcp"}]
+        }]
+    }"#;
+
+    #[test]
+    fn a_record_of_the_first_versions_is_read_and_what_a_later_one_adds_is_passed_over() {
+        let record: Record = serde_json::from_str(OF_THE_FIRST_VERSIONS).unwrap();
+        assert_eq!(record.id.to_string(), "web");
+        assert_eq!(record.init.map(|init| init.pid), Some(4242));
+        assert!(matches!(record.cgroup, Cgroup::V1(_)));
+        assert_eq!(record.attachment.networks[0].ports[0].host, 8080);
+        let again = serde_json::to_string(&record).unwrap();
+        assert_eq!(serde_json::from_str::<Record>(&again).unwrap(), record);
+    }
+}
