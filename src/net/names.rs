@@ -212,7 +212,12 @@ pub(super) fn holder(lease: &Lease) -> Result<Option<(OwnedFd, File)>> {
         return Ok(None);
     };
     let path = format!("/proc/{}/ns/net", process.pid);
-    let netns = File::open(&path).os("open", &path)?;
+    let netns = match File::open(&path) {
+        Ok(netns) => netns,
+        // It has ended since: what has ended has no namespaces, waited for or not.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)) => return Ok(None),
+        Err(error) => return Err(error).os("open", &path),
+    };
     // The number meant that process until now, so the namespace is its own. It may have gone to another one since.
     let same = process.is_alive()? && NamespaceId::of(&netns)? == lease.netns;
     Ok(same.then_some((pidfd, netns)))
