@@ -63,7 +63,8 @@ available() {
     done
 }
 
-has_candidate() { apt-cache policy "$1" 2>/dev/null | grep -q 'Candidate: [0-9]'; }
+# Reads to the end: a reader that leaves early ends apt-cache by a signal, which pipefail takes for a no.
+has_candidate() { apt-cache policy "$1" 2>/dev/null | grep 'Candidate: [0-9]' >/dev/null; }
 
 is_installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
 
@@ -99,7 +100,7 @@ install_rust() {
     has_rust && return
     say "set-up: cargo is missing or older than $(wanted_rust), the version that Cargo.toml asks for"
     if ! command -v rustup >/dev/null && ! is_installed cargo && ! is_installed rustc && [ "$(id -u)" = 0 ] &&
-        apt-cache policy rustup 2>/dev/null | grep -q 'Candidate: [0-9]'; then
+        has_candidate rustup; then
         install_packages rustup
     fi
     if command -v rustup >/dev/null; then
