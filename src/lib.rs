@@ -35,7 +35,7 @@
 //! init      -> rootfs, security, spec, sys, error, log
 //! rootfs    -> sys, error, log
 //! cgroup    -> sys, error, log
-//! resctrl   -> sys, error
+//! resctrl   -> process, sys, error
 //! security  -> sys, error, log
 //! net       -> netd, process, sys, error, log
 //! netd      -> sys, error, log

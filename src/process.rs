@@ -67,6 +67,14 @@ impl Process {
     }
 }
 
+/// Whether a process or thread of this number runs; one that has ended does not, though nobody has waited for it yet.
+///
+/// # Errors
+/// When procfs cannot be read.
+pub fn runs(number: i32) -> Result<bool> {
+    Ok(read_stat(number)?.is_some_and(|stat| !stat.ended))
+}
+
 struct Stat {
     ended: bool,
     start_time: u64,

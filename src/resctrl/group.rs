@@ -12,6 +12,7 @@ use super::mount::Mount;
 use super::schemata::Schemas;
 use super::statistics::Statistics;
 use crate::error::{Error, Kind, Result};
+use crate::process;
 
 /// The directory of a class that has its monitoring groups.
 pub(super) const MONITORING: &str = "mon_groups";
@@ -248,10 +249,9 @@ fn check_flags(mount: &Mount, schemas: Schemas<'_>) -> Result<()> {
 
 /// Whether a thread of this number runs: one that ended is in its class until somebody has waited for it.
 fn lives(thread: &str) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{thread}/stat")).unwrap_or_default();
-    // proc_pid_stat(5): the state comes behind the name, which may hold anything.
-    let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
-    state.is_some_and(|state| !matches!(state, 'Z' | 'X'))
+    thread
+        .parse()
+        .is_ok_and(|number| process::runs(number).unwrap_or(true))
 }
 
 /// The threads of a process; none of one that has ended.
